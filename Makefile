@@ -1,0 +1,50 @@
+# The few words of this project. `make` alone lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help install demo test test-all lint docs bench clean
+
+help:  ## list the words
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make .venv, with every extra and the development tools
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Piped needs Python 3.11 or later: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	@echo "installing into $(VENV) with $(PYTHON) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv package" \
+		"(on Debian and Ubuntu: apt install python3-venv), then say make again"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+		--only-binary :all: --editable '.[all]' --group dev
+	@$(BIN)/piped --version
+	@touch $@
+
+demo: install  ## run the distributed service with its workers, ask it, stop it
+	@$(BIN)/piped demo
+
+test: install  ## run the tests; what the machine lacks is skipped, with the reason
+	@$(PYTEST)
+
+test-all: install  ## run the tests; a skip is a failure
+	@PIPED_NO_SKIPS=1 $(PYTEST)
+
+lint: install  ## check style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+docs: install  ## write the reference pages from the declarations
+	@$(BIN)/python docs/generate.py
+
+bench: install  ## measure, beside something else in the same run
+	@$(BIN)/python bench/engine.py
+
+clean:  ## remove what the other words have made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

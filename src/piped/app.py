@@ -1,0 +1,249 @@
+"""The one place where all meet: a document becomes a running service.
+
+The same life for the command line, for tests and for embedding:
+
+    async with Service.load("service.yaml") as service:
+        results = await service.call("web.compute", {"numbers": [1, 2, 3]})
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from piped.blueprint import Blueprint, dependencies_in, draw
+from piped.document import load
+from piped.engine import Pipeline, Results
+from piped.errors import ConfigError, PipedError, suggest
+from piped.resources import Resource, Supervisor
+from piped.spec import Dependency, PipelineName, Provider, dependencies_of
+
+log = structlog.get_logger("piped.service")
+
+
+class UnknownPipeline(PipedError, LookupError):
+    """Raised when no pipeline has a name that is asked for at run time."""
+
+
+class Service:
+    """A document that runs: its providers under supervision, its pipelines ready to be called.
+
+    Args:
+        blueprint: What is to run; it has no errors that concern it.
+        only: Run nothing but these pipelines and what they need: no site listens, nothing ticks.
+        is_debug: Whether the process is being debugged (``-D``).
+    """
+
+    def __init__(
+        self, blueprint: Blueprint, *, only: Iterable[str] | None = None, is_debug: bool = False
+    ) -> None:
+        self.blueprint = blueprint
+        self.exit_code = 0
+        self.resources: dict[str, Resource] = {}
+        self._stopping = asyncio.Event()
+        self._events: Any = blueprint.providers.get("system-events") if only is None else None
+        self._group = asyncio.TaskGroup()
+        self._startup: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor(self._wire(only, is_debug), self.resources)
+
+    @classmethod
+    def load(
+        cls,
+        file: str | Path,
+        overrides: Mapping[str, Any] | Iterable[str] = (),
+        *,
+        only: Iterable[str] | None = None,
+        is_debug: bool = False,
+    ) -> Self:
+        """Read, check and wire a document.
+
+        Args:
+            file: The document. Its folder is put on Python's import path, for its bundles.
+            overrides: Dotted paths and their values, or texts of the form ``path:value``.
+            only: See the class.
+            is_debug: See the class.
+
+        Raises:
+            ConfigError: The document has errors (that concern ``only``); all of them are in it.
+        """
+        blueprint = blueprint_of(file, overrides)
+        errors = blueprint.errors if only is None else blueprint.errors_of(only)
+        if errors:
+            raise ConfigError(errors)
+        return cls(blueprint, only=only, is_debug=is_debug)
+
+    async def __aenter__(self) -> Self:
+        """Start everything.
+
+        Raises:
+            EssentialFailed: A provider that the service cannot do without has failed for good.
+        """
+        await self._group.__aenter__()
+        try:
+            await self._supervisor.start(self._group)
+        except BaseException:
+            await self._close()
+            raise
+        if self._events is not None:
+            self._startup = self._group.create_task(self._events.fire("startup"), name="startup")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._events is not None and not isinstance(error, asyncio.CancelledError):
+            await self._events.fire("shutdown")
+        await self._close()
+
+    def stop(self, exit_code: int | None = None) -> None:
+        """Ask the service to end; ``serve`` then drains it and returns."""
+        if exit_code is not None:
+            self.exit_code = exit_code
+        self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody has asked the service to end."""
+        return self._stopping.is_set()
+
+    async def stopped(self) -> int:
+        """Wait until somebody has asked the service to end, and return the exit code."""
+        await self._stopping.wait()
+        return self.exit_code
+
+    async def call(self, name: str, baton: Any = None) -> Results:
+        """Run a pipeline by its name, as soon as what it needs is there."""
+        resource = self.resources.get(f"pipeline.{name.removeprefix('pipeline.')}")
+        if resource is None:
+            raise self._unknown(name)
+        pipeline: Pipeline = await resource.wait()
+        return await pipeline(baton)
+
+    def find(self, name: str) -> Pipeline:
+        """Return a pipeline that a baton has named.
+
+        Raises:
+            UnknownPipeline: There is none of that name.
+        """
+        pipeline = self.blueprint.pipelines.get(name.removeprefix("pipeline."))
+        if pipeline is None:
+            raise self._unknown(name)
+        return pipeline
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether no provider has failed for good and nothing that is needed is lost."""
+        lost = any(not each.is_ready for each in self.resources.values())
+        return not lost and not self._supervisor.failures
+
+    def _unknown(self, name: str) -> UnknownPipeline:
+        hint = suggest(name, self.blueprint.pipelines)
+        return UnknownPipeline(f"there is no pipeline '{name}' ({hint})")
+
+    async def _close(self) -> None:
+        await self._supervisor.stop()
+        if self._startup is not None:
+            self._startup.cancel()
+        await self._group.__aexit__(None, None, None)
+
+    def _wire(self, only: Iterable[str] | None, is_debug: bool) -> list[Provider]:
+        """Bind every dependency that is needed, and return the providers in starting order."""
+        blueprint = self.blueprint
+        feeding = [unit for unit in blueprint.units if only is None and unit.feeds()]
+        roots = [each for unit in feeding for each in dependencies_of(unit)]
+        roots += [Dependency(f"pipeline.{name}") for name in only or ()]
+        if not roots:  # a document without sources of batons: any of its pipelines may be called
+            roots = [Dependency(f"pipeline.{name}") for name in blueprint.pipelines]
+        needed = blueprint.needed_by(roots)
+        self.resources.update({name: Resource(name) for name in sorted(needed)})
+        for name in ("service", "pipelines"):
+            if name in self.resources:
+                self.resources[name].ready(self)
+        for unit in blueprint.units:
+            unit.is_feeding, unit.is_debug = unit in feeding, is_debug
+            unit.needed = frozenset(needed.intersection(unit.offers()))
+        self._bind_all(feeding)
+        return self._in_starting_order([u for u in blueprint.units if u.is_feeding or u.needed])
+
+    def _bind_all(self, feeding: Iterable[Provider]) -> None:
+        pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]
+        dependencies = [each for unit in feeding for each in dependencies_of(unit)]
+        dependencies += [each for pipeline in pipelines for each in dependencies_in(pipeline)]
+        for dependency in dependencies:
+            if not isinstance(dependency, PipelineName):
+                dependency.resource = self.resources[dependency.name]
+        for pipeline in pipelines:
+            pipeline.compile()
+        for pipeline in pipelines:
+            self._follow(pipeline)
+
+    def _is_needed(self, pipeline: Pipeline) -> bool:
+        return f"pipeline.{pipeline.name}" in self.resources or "pipelines" in self.resources
+
+    def _follow(self, pipeline: Pipeline) -> None:
+        """Make a pipeline ready while all that it needs, directly or not, is ready."""
+        names = self.blueprint.needed_by(dependencies_in(pipeline))
+        needs = [self.resources[n] for n in sorted(names) if not n.startswith("pipeline.")]
+        name = f"pipeline.{pipeline.name}"
+        resource = self.resources.setdefault(name, Resource(name))
+
+        def update() -> None:
+            lost = next((each for each in needs if not each.is_ready), None)
+            pipeline.is_ready = lost is None
+            if lost is None:
+                resource.ready(pipeline)
+            else:
+                resource.lost(f"'{lost.name}' is lost: {lost.reason}")
+
+        for each in needs:
+            each.watch(update)
+        update()
+
+    def _in_starting_order(self, units: list[Provider]) -> list[Provider]:
+        """Order providers: first what others need, sites last; they are closed the other way."""
+        offers = self.blueprint.offers()
+        order: list[Provider] = []
+        open_: list[Provider] = []
+
+        def visit(unit: Provider) -> None:
+            if unit in order or unit in open_:
+                return
+            open_.append(unit)
+            roots = dependencies_of(unit) if unit.is_feeding else ()
+            for name in sorted(self.blueprint.needed_by(roots)):
+                if (other := offers.get(name)) in units and other is not None:
+                    visit(other)
+            open_.remove(unit)
+            order.append(unit)
+
+        for unit in sorted(units, key=lambda each: each.is_edge):
+            visit(unit)
+        return order
+
+
+def blueprint_of(file: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Blueprint:
+    """Read a document and return its blueprint, with all its problems.
+
+    Its folder is put on Python's import path, for its bundles and namespaces.
+    """
+    folder = str(Path(file).expanduser().resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    if isinstance(overrides, Mapping):
+        overrides = [f"{path}: {_yaml(value)}" for path, value in overrides.items()]
+    return draw(load(file, overrides))
+
+
+def _yaml(value: Any) -> str:
+    import msgspec
+
+    return msgspec.json.encode(value).decode()

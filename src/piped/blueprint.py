@@ -1,0 +1,209 @@
+"""A document, understood and checked: its providers, its pipelines, and what is wrong with it.
+
+Nothing is opened and nothing runs here. `piped check` prints the problems of a blueprint, and a
+service is started from one that has no errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from piped.bundles import PROVIDERS, Catalog, catalog_of
+from piped.document import Document, Mapping, Scalar, plain
+from piped.engine import DefinitionReader, GraphBuilder, Pipeline, endless_calls, link
+from piped.errors import Level, Place, Problem, suggest
+from piped.spec import (
+    INVALID,
+    Decoder,
+    Dependency,
+    Duration,
+    PipelineName,
+    Provider,
+    dependencies_of,
+)
+
+OWN_KEYS: Final = ("drain", "includes", "pipelines", "plugins", "runmodes", "service_name")
+OWN_RESOURCES: Final = ("pipelines", "service")
+DRAIN_S: Final = 25.0
+
+
+@dataclass(slots=True)
+class Blueprint:
+    """What a document describes, as far as it can be understood."""
+
+    document: Document
+    catalog: Catalog = field(default_factory=Catalog)
+    providers: dict[str, Provider] = field(default_factory=dict)  # by section
+    units: list[Provider] = field(default_factory=list)  # what is supervised on its own
+    pipelines: dict[str, Pipeline] = field(default_factory=dict)  # those without errors
+    pipeline_names: tuple[str, ...] = ()  # all of them
+    problems: list[Problem] = field(default_factory=list)
+    drain_s: float = DRAIN_S
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that keep the document from starting."""
+        return [each for each in self.problems if each.level is Level.ERROR]
+
+    def errors_of(self, pipelines: Iterable[str]) -> list[Problem]:
+        """Return the problems that keep some pipelines, and what they need, from running."""
+        found: list[Problem] = []
+        offers = self.offers()
+        for name in sorted(self.needed_by(Dependency(f"pipeline.{each}") for each in pipelines)):
+            kind, _, rest = name.partition(".")
+            if name in OWN_RESOURCES or name in offers or rest in self.pipelines:
+                continue
+            if kind != "pipeline":
+                found += self._errors_at(kind) or [_unknown_resource(name, set(offers), None, "")]
+            elif rest not in self.pipeline_names:
+                found.append(self._unknown_pipeline(rest))
+            else:  # it may be broken by one that it inlines
+                found += self._errors_at(f"pipelines.{rest}") or self._errors_at("pipelines")
+        return list(dict.fromkeys(found))
+
+    def _errors_at(self, path: str) -> list[Problem]:
+        below = (f"{path}.", f"{path}[")
+        return [each for each in self.errors if each.at == path or each.at.startswith(below)]
+
+    def _unknown_pipeline(self, name: str) -> Problem:
+        what, hint = f"there is no pipeline '{name}'", suggest(name, self.pipeline_names)
+        return Problem("unknown-pipeline", what, self.document.root.place, hint=hint)
+
+    def offers(self) -> dict[str, Provider]:
+        """Return who provides each resource that is not a pipeline."""
+        return {name: unit for unit in self.units for name in unit.offers()}
+
+    def needed_by(self, roots: Iterable[Dependency[Any]]) -> set[str]:
+        """Return the names of all resources that some dependencies need, directly or not."""
+        needed: set[str] = set()
+        ahead = list(roots)
+        while ahead:
+            name = ahead.pop().name
+            if name in needed:
+                continue
+            needed.add(name)
+            pipelines = self._pipelines_behind(name)
+            ahead += (each for pipeline in pipelines for each in dependencies_in(pipeline))
+        return needed
+
+    def _pipelines_behind(self, name: str) -> Iterable[Pipeline]:
+        if name == "pipelines":  # named by batons: it may be any
+            return self.pipelines.values()
+        pipeline = self.pipelines.get(name.removeprefix("pipeline."))
+        return [pipeline] if pipeline and name.startswith("pipeline.") else []
+
+
+def dependencies_in(pipeline: Pipeline) -> Iterator[Dependency[Any]]:
+    """Yield each dependency of each processor of a pipeline."""
+    for processor in pipeline.processors():
+        yield from dependencies_of(processor)
+
+
+def draw(document: Document) -> Blueprint:
+    """Return the blueprint of a document, with all its problems, in the order of the files."""
+    blueprint = Blueprint(document, problems=list(document.problems))
+    blueprint.catalog = catalog_of(document)
+    blueprint.problems += blueprint.catalog.problems
+    _draw_providers(blueprint)
+    _draw_pipelines(blueprint)
+    _check_resources(blueprint)
+    _check_use(blueprint)
+    blueprint.problems = sorted(dict.fromkeys(blueprint.problems), key=_in_order)
+    return blueprint
+
+
+def _draw_providers(blueprint: Blueprint) -> None:
+    known = {**PROVIDERS, **blueprint.catalog.providers}
+    decoder = Decoder()
+    for key, entry in blueprint.document.root.items():
+        spec = blueprint.catalog.providers.get(key)
+        if spec is not None:
+            made = decoder.section(spec, entry.node, str(key))
+            if made is not INVALID:
+                blueprint.providers[spec.name] = made
+        elif key == "drain":
+            drain = decoder.value(Duration, entry.node, "drain")
+            blueprint.drain_s = DRAIN_S if drain is INVALID else drain
+        elif key not in OWN_KEYS:
+            what, hint = f"nothing reads the key '{key}'", suggest(str(key), [*known, *OWN_KEYS])
+            blueprint.problems.append(
+                Problem("unread-key", what, entry.key_place, str(key), "", hint, Level.WARNING)
+            )
+    for section, provider in blueprint.providers.items():
+        for unit in provider.units():
+            unit.label = unit.label or section
+            unit.drain_s = blueprint.drain_s
+            blueprint.units.append(unit)
+    blueprint.problems += decoder.problems
+
+
+def _draw_pipelines(blueprint: Blueprint) -> None:
+    section = blueprint.document.root.get("pipelines")
+    if section is None:
+        return
+    reader = DefinitionReader()
+    if isinstance(section, Mapping | Scalar):
+        reader.read(section)
+    else:
+        what = f"expected pipelines by their names, got {plain(section)!r}"
+        blueprint.problems.append(Problem("not-a-pipeline", what, section.place, "pipelines"))
+    builder = GraphBuilder(reader.definitions, blueprint.catalog.processors)
+    graphs = {name: graph for name in reader.definitions if (graph := builder.build(name))}
+    blueprint.pipelines = {name: Pipeline(graph) for name, graph in graphs.items()}
+    blueprint.pipeline_names = tuple(reader.definitions)
+    link(blueprint.pipelines)
+    blueprint.problems += [*reader.problems, *builder.problems, *endless_calls(graphs)]
+
+
+def _check_resources(blueprint: Blueprint) -> None:
+    """Find the dependencies that nobody provides."""
+    known = {*blueprint.offers(), *OWN_RESOURCES}
+    known |= {f"pipeline.{name}" for name in blueprint.pipeline_names}
+    needs: list[tuple[Dependency[Any], Place | None, str]] = []
+    for section, provider in blueprint.providers.items():
+        written = blueprint.document.root.entries[section].node.place
+        needs += [(each, written, section) for each in dependencies_of(provider)]
+    for pipeline in blueprint.pipelines.values():
+        for node in pipeline.graph.nodes():
+            needs += [(each, node.place, node.at) for each in dependencies_of(node.processor)]
+    for dependency, place, at in needs:
+        if dependency.name not in known and not isinstance(dependency, PipelineName):
+            where = dependency.place or place
+            blueprint.problems.append(_unknown_resource(dependency.name, known, where, at))
+
+
+def _unknown_resource(name: str, known: set[str], place: Place | None, at: str) -> Problem:
+    kind = name.partition(".")[0]
+    related = [each for each in known if each.startswith(f"{kind}.")] or known
+    if f"pipeline.{name}" in known:
+        hint = f"did you mean 'pipeline.{name}'?"
+    elif name.startswith("."):
+        hint = "relative names work inside pipelines only: write 'pipeline.' and the whole name"
+    else:
+        hint = suggest(name, related)
+    return Problem("unknown-resource", f"nobody provides '{name}'", place, at, hint=hint)
+
+
+def _check_use(blueprint: Blueprint) -> None:
+    """Find the pipelines that nothing can ever run."""
+    roots = [
+        each for provider in blueprint.providers.values() for each in dependencies_of(provider)
+    ]
+    if not roots:
+        return  # a document of parts for others to include, or to call
+    needed = blueprint.needed_by(roots)
+    for name, pipeline in blueprint.pipelines.items():
+        if f"pipeline.{name}" not in needed and "pipelines" not in needed:
+            what, place, at = (
+                f"nothing uses pipeline '{name}'",
+                pipeline.graph.place,
+                pipeline.graph.at,
+            )
+            blueprint.problems.append(Problem("unused-pipeline", what, place, at, level=Level.HINT))
+
+
+def _in_order(problem: Problem) -> tuple[str, int, int]:
+    place = problem.place or Place("", 0, 0)
+    return (place.file, place.line, place.column)

@@ -1,0 +1,104 @@
+"""`piped call`: one pipeline, once, its results as JSON on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from piped.app import Service
+from piped.cli.options import EXIT_FAILED, new_runner, overrides, set_up_logs, show_problems
+from piped.engine import journey, new_journey
+from piped.errors import ConfigError
+
+
+@click.command("call", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file")
+@click.argument("pipeline")
+@click.argument("baton", default="{}")
+@click.option("-v", "--verbose", is_flag=True, help="Log at level DEBUG.")
+@overrides
+def command(file: str, pipeline: str, baton: str, verbose: bool, override: tuple[str, ...]) -> None:
+    """Run one pipeline once with a baton (JSON, or '-' for standard input).
+
+    Prints the JSON list of its sinks' results; what JSON cannot say is {"$repr": ...}. Only the
+    pipeline and what it needs is built: problems elsewhere in the document do not matter.
+    """
+    set_up_logs(verbose=verbose)
+    given = read_baton(baton)
+    name = pipeline.removeprefix("pipeline.")
+    try:
+        service = Service.load(file, override, only=[name])
+    except ConfigError as error:
+        show_problems(error.problems)
+        raise SystemExit(EXIT_FAILED) from error
+    output = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr), new_runner() as runner:
+        try:
+            results = runner.run(call(service, name, given))
+        except Exception as error:  # told to the user, whatever it is
+            tell(error)
+            raise SystemExit(EXIT_FAILED) from error
+    click.echo(json.dumps(jsonable(results)), file=output)
+
+
+async def call(service: Service, name: str, baton: Any) -> list[Any]:
+    """Start what the pipeline needs, run it, and close all again."""
+    async with service:
+        journey.set(new_journey())
+        return await service.call(name, baton)
+
+
+def read_baton(text: str) -> Any:
+    """Return the baton that the command line gives."""
+    try:
+        given = sys.stdin.buffer.read() if text == "-" else text.encode()
+        return msgspec.json.decode(given)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise click.UsageError(f"the baton is no JSON: {error}") from error
+
+
+def tell(error: BaseException) -> None:
+    """Print an error, its causes and where in the document they were raised."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    lead = "error"
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        click.echo(f"{lead}: {type(cause).__name__}: {cause}", err=True)
+        for note in getattr(cause, "__notes__", ()):
+            click.echo(f"    {note}", err=True)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        lead = "because of"
+
+
+def jsonable(value: Any, inside: frozenset[int] = frozenset()) -> Any:
+    """Return what JSON can say of a value; the rest as ``{"$repr": ...}``."""
+    if value is None or value.__class__ in (bool, str):
+        return value
+    if value.__class__ is int and value.bit_length() < 14_000:  # Python prints 4300 digits
+        return value
+    if value.__class__ is float and math.isfinite(value):
+        return value
+    if id(value) not in inside and len(inside) < 100:
+        inside = inside | {id(value)}
+        if isinstance(value, dict):
+            return {str(key): jsonable(each, inside) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [jsonable(each, inside) for each in value]
+        if isinstance(value, str):
+            return str(value)
+    return {"$repr": shown(value)}
+
+
+def shown(value: Any) -> str:
+    """Return the ``repr`` of anything, even of what has a broken one."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}: {type(error).__name__} in its repr>"

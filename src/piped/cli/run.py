@@ -1,0 +1,134 @@
+"""`piped run`: a document becomes a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import structlog
+
+from piped.app import Service, blueprint_of
+from piped.cli.options import (
+    EXIT_CANNOT_START,
+    EXIT_FAILED_FOR_GOOD,
+    new_runner,
+    overrides,
+    set_up_logs,
+    show_problems,
+)
+from piped.errors import Level
+from piped.resources import EssentialFailed
+
+log = structlog.get_logger("piped")
+
+
+@click.command("run", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", required=False)
+@click.option("-c", "--conf", metavar="FILE", help="The document; the same as the argument.")
+@click.option("-n", "--nodaemon", is_flag=True, help="Stay in the foreground, as always.")
+@click.option("-d", "--rundir", metavar="DIR", help="Change to this folder first.")
+@click.option("-l", "--logging", "logging_file", metavar="FILE", help="A logging.config YAML file.")
+@click.option("-p", "--pidfile", metavar="FILE", help="Write the process number to this file.")
+@click.option("-D", "--debug", is_flag=True, help="Show tracebacks where 'debug.allow' permits it.")
+@click.option("-v", "--verbose", is_flag=True, help="Log at level DEBUG, and show hints.")
+@overrides
+def command(
+    file: str | None,
+    conf: str | None,
+    nodaemon: bool,  # noqa: ARG001 - accepted from the ancestor's users
+    rundir: str | None,
+    logging_file: str | None,
+    pidfile: str | None,
+    debug: bool,
+    verbose: bool,
+    override: tuple[str, ...],
+) -> None:
+    """Run a document until it ends, or until SIGTERM or SIGINT.
+
+    Exit codes: 0 good; 1 status tests failed; 2 the document cannot be started; 3 a provider that
+    the service cannot do without has failed for good.
+    """
+    began = time.monotonic()
+    document = conf or file
+    if document is None or (conf and file):
+        raise click.UsageError("name one document: 'piped run FILE' or 'piped -nc FILE'")
+    if rundir is not None:
+        try:
+            os.chdir(rundir)
+        except OSError as error:
+            raise click.UsageError(f"cannot change to '{rundir}': {error.strerror}") from error
+    set_up_logs(logging_file, verbose)
+    blueprint = blueprint_of(document, override)
+    shown = Level.HINT if verbose else Level.WARNING
+    show_problems(blueprint.problems, down_to=shown)
+    if blueprint.errors:
+        raise SystemExit(EXIT_CANNOT_START)
+    with written(pidfile), new_runner() as runner:
+        raise SystemExit(runner.run(serve(Service(blueprint, is_debug=debug), began)))
+
+
+async def serve(service: Service, began: float) -> int:
+    """Run a service until it is asked to end, and return the exit code."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    is_started = False
+    assert task is not None
+
+    def on_signal(name: str) -> None:
+        is_first = not service.is_stopping
+        log.info("stopping" if is_first else "stopping now", signal=name)
+        service.stop()
+        if not (is_first and is_started):
+            task.cancel()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, on_signal, each.name)
+    try:
+        async with service:
+            is_started = True
+            log.info("started", ready_s=round(time.monotonic() - began, 3), pid=os.getpid())
+            await service.stopped()
+    except EssentialFailed as error:
+        log.error("cannot start", reason=str(error))
+        return EXIT_FAILED_FOR_GOOD
+    except asyncio.CancelledError:
+        log.warning("stopped at once")
+    log.info("stopped", exit_code=service.exit_code)
+    return service.exit_code
+
+
+@contextmanager
+def written(pidfile: str | None) -> Iterator[None]:
+    """Keep the process number in a file; refuse where the file names a process that lives."""
+    if not pidfile:
+        yield
+        return
+    path = Path(pidfile).expanduser()
+    try:
+        fail_if_alive(path)
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise click.UsageError(f"cannot write '{path}': {error.strerror}") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def fail_if_alive(path: Path) -> None:
+    """Refuse to go on where a file holds the number of a process that lives."""
+    try:
+        number = int(path.read_text())
+        os.kill(number, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return
+    except PermissionError:
+        pass
+    what = f"'{path}' holds {number}, a process that runs: is the service started already?"
+    raise click.UsageError(what)

@@ -1,0 +1,243 @@
+"""What a document says of its pipelines: names, steps and their consumers, not yet a graph.
+
+The forms are those of the ancestor: a list is a chain; a mapping may have ``chained_consumers``,
+``consumers``, ``error_consumers``, ``chained_error_consumers``, or ``inherits`` and ``overrides``.
+A step is ``name``, ``{name: options}``, ``{__processor__: name, ...}``, ``{inline-pipeline: name}``
+or ``{existing: id}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
+from piped.errors import Place, Problem, suggest
+
+FLOW: Final = ("consumers", "chained_consumers", "error_consumers", "chained_error_consumers")
+RESERVED: Final = (*FLOW, "id", "existing", "inline-pipeline", "__processor__")
+MAKES_A_PIPELINE: Final = ("chained_consumers", "consumers", "inherits")
+PIPELINE_KEYS: Final = (*FLOW, "inherits", "overrides", "max_turns")
+
+MAX_TURNS: Final = 1_000_000
+
+
+@dataclass(slots=True, eq=False)
+class Branches:
+    """Where batons go from a step or into a pipeline: each list in the order of the document."""
+
+    consumers: list[StepDefinition] = field(default_factory=list)
+    chained_consumers: list[StepDefinition] = field(default_factory=list)
+    error_consumers: list[StepDefinition] = field(default_factory=list)
+    chained_error_consumers: list[StepDefinition] = field(default_factory=list)
+
+    def steps(self) -> Iterator[StepDefinition]:
+        """Yield every step below, with all that is nested in them."""
+        for name in FLOW:
+            for step in getattr(self, name):
+                yield step
+                yield from step.branches.steps()
+
+
+@dataclass(slots=True, eq=False)
+class StepDefinition:
+    """One step as it is written: a processor, an inlined pipeline, or a step that exists."""
+
+    kind: Literal["processor", "inline-pipeline", "existing"]
+    name: str
+    place: Place
+    at: str
+    options: Mapping
+    id: str | None = None
+    branches: Branches = field(default_factory=Branches)
+
+
+@dataclass(slots=True, eq=False)
+class PipelineDefinition:
+    """One pipeline as it is written."""
+
+    name: str
+    place: Place
+    at: str
+    branches: Branches = field(default_factory=Branches)
+    inherits: str | None = None
+    overrides: list[StepDefinition] = field(default_factory=list)
+    max_turns: int = MAX_TURNS
+
+
+class DefinitionReader:
+    """Reads the ``pipelines`` section; collects the definitions and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, PipelineDefinition] = {}
+        self.problems: list[Problem] = []
+
+    def read(self, section: Node, name: str = "", at: str = "pipelines") -> None:
+        """Read a namespace, or a pipeline, and all that is below it."""
+        match section:
+            case Sequence():
+                self._pipeline(name, section, at)
+            case Mapping() if name and any(key in section.entries for key in MAKES_A_PIPELINE):
+                self._pipeline(name, section, at)
+            case Mapping():
+                for key, entry in section.items():
+                    below = f"{name}.{key}" if name else f"{key}"
+                    self.read(entry.node, below, f"{at}.{key}")
+            case Scalar(value=None):
+                pass
+            case _:
+                self._report(
+                    "not-a-pipeline",
+                    f"expected a pipeline or a namespace of pipelines, got {plain(section)!r}",
+                    section.place,
+                    at,
+                    "a pipeline is a list of steps, or a mapping with 'chained_consumers'",
+                )
+
+    def _pipeline(self, name: str, node: Sequence | Mapping, at: str) -> None:
+        made = PipelineDefinition(name, node.place, at)
+        if not name:
+            self._report("not-a-pipeline", "a pipeline needs a name", node.place, at)
+            return
+        if name in self.definitions:
+            other = self.definitions[name].place
+            what = f"two pipelines are named '{name}', the other one at {other}"
+            self._report("duplicate-pipeline", what, node.place, at)
+            return
+        if isinstance(node, Sequence):
+            made.branches.chained_consumers = self._steps(node, at)
+        else:
+            self._mapping(made, node, at)
+        self.definitions[name] = made
+        if made.inherits is None and not any(True for _ in made.branches.steps()):
+            what, hint = f"pipeline '{name}' has no steps", "write '- passthrough' into it"
+            self._report("empty-pipeline", what, node.place, at, hint)
+
+    def _mapping(self, made: PipelineDefinition, node: Mapping, at: str) -> None:
+        for key, entry in node.items():
+            if key not in PIPELINE_KEYS:
+                what, hint = f"a pipeline has no key '{key}'", suggest(str(key), PIPELINE_KEYS)
+                self._report("unknown-parameter", what, entry.key_place, f"{at}.{key}", hint)
+        made.branches = self._branches(node, at)
+        if "max_turns" in node.entries:
+            made.max_turns = self._count(node.entries["max_turns"].node, f"{at}.max_turns")
+        if "inherits" in node.entries:
+            made.inherits = self._name(node.entries["inherits"].node, f"{at}.inherits")
+            overrides = node.get("overrides")
+            made.overrides = self._steps(overrides, f"{at}.overrides") if overrides else []
+            if any(True for _ in made.branches.steps()):
+                what = f"pipeline '{made.name}' inherits '{made.inherits}' and has own consumers"
+                hint = "leave the consumers to the parent, or inline it with 'inline-pipeline'"
+                self._report("inherits-with-consumers", what, node.place, at, hint)
+        elif "overrides" in node.entries:
+            what = f"pipeline '{made.name}' has 'overrides' and inherits nothing"
+            place = node.entries["overrides"].key_place
+            self._report("overrides-without-inherits", what, place, f"{at}.overrides")
+
+    def _branches(self, node: Mapping, at: str) -> Branches:
+        found = Branches()
+        for key in FLOW:
+            if (branch := node.get(key)) is not None:
+                setattr(found, key, self._steps(branch, f"{at}.{key}"))
+        return found
+
+    def _steps(self, node: Node, at: str) -> list[StepDefinition]:
+        if not isinstance(node, Sequence):
+            if not (isinstance(node, Scalar) and node.value is None):
+                what = f"expected a list of steps, got {plain(node)!r}"
+                self._report("not-a-list-of-steps", what, node.place, at)
+            return []
+        steps = (self._step(item, f"{at}[{i}]") for i, item in enumerate(node.items))
+        return [step for step in steps if step]
+
+    def _step(self, node: Node, at: str) -> StepDefinition | None:
+        match node:
+            case Scalar(value=str() as name):
+                return StepDefinition("processor", name, node.place, f"{at}.{name}", _empty(node))
+            case Mapping():
+                return self._mapping_step(node, at)
+        self._not_a_step(node, at, f"expected a step, got {plain(node)!r}")
+        return None
+
+    def _mapping_step(self, node: Mapping, at: str) -> StepDefinition | None:
+        for kind in ("existing", "inline-pipeline"):
+            if kind in node.entries:
+                return self._reference(kind, node, at)
+        if "__processor__" in node.entries:
+            entry = node.entries["__processor__"]
+            name = self._name(entry.node, f"{at}.__processor__")
+            return self._processor(name, entry.node.place, node, [node], at) if name else None
+        names = [key for key in node.entries if key not in RESERVED]
+        if len(names) != 1:
+            shown = ", ".join(f"'{name}'" for name in names) or "none"
+            self._not_a_step(node, at, f"a step names one processor, this one names {shown}")
+            return None
+        entry = node.entries[names[0]]
+        if not isinstance(entry.node, Mapping):
+            what = f"the options of '{names[0]}' are no mapping: {plain(entry.node)!r}"
+            hint = f"write '- {names[0]}' or '- {names[0]}: {{}}' for a step without options"
+            self._report("not-a-step", what, entry.key_place, f"{at}.{names[0]}", hint)
+            return None
+        return self._processor(str(names[0]), entry.key_place, entry.node, [node, entry.node], at)
+
+    def _processor(
+        self, name: str, place: Place, options: Mapping, sources: list[Mapping], at: str
+    ) -> StepDefinition:
+        at = f"{at}.{name}"
+        own = {key: entry for key, entry in options.items() if key not in RESERVED}
+        step = StepDefinition("processor", name, place, at, Mapping(options.place, own))
+        self._flow(step, sources)
+        return step
+
+    def _reference(self, kind: str, node: Mapping, at: str) -> StepDefinition | None:
+        entry = node.entries[kind]
+        name = self._name(entry.node, f"{at}.{kind}")
+        if name is None:
+            return None
+        made: Literal["existing", "inline-pipeline"]
+        made = "existing" if kind == "existing" else "inline-pipeline"
+        step = StepDefinition(made, name, entry.key_place, f"{at}.{kind}", _empty(node))
+        allowed = (kind,) if kind == "existing" else (kind, *FLOW)
+        for key, other in node.items():
+            if key not in allowed:
+                what, hint = f"'{kind}' has no key '{key}'", suggest(str(key), allowed)
+                self._report("unknown-parameter", what, other.key_place, f"{at}.{key}", hint)
+        if kind != "existing":
+            self._flow(step, [node])
+        return step
+
+    def _flow(self, step: StepDefinition, sources: list[Mapping]) -> None:
+        """Read what stands beside the options or inside them: the id and the branches."""
+        for source in sources:
+            if (id_ := source.get("id")) is not None:
+                step.id = self._name(id_, f"{step.at}.id")
+            found = self._branches(source, step.at)
+            for key in FLOW:
+                getattr(step.branches, key).extend(getattr(found, key))
+
+    def _name(self, node: Node, at: str) -> str | None:
+        if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
+            return node.value
+        self._report("wrong-value", f"expected a name, got {plain(node)!r}", node.place, at)
+        return None
+
+    def _count(self, node: Node, at: str) -> int:
+        value = plain(node)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        self._report("wrong-value", f"expected int >= 1, got {value!r}", node.place, at)
+        return MAX_TURNS
+
+    def _not_a_step(self, node: Node, at: str, what: str) -> None:
+        hint = (
+            "a step is 'name', '{name: {options}}', '{inline-pipeline: name}' or '{existing: id}'"
+        )
+        self._report("not-a-step", what, node.place, at, hint)
+
+    def _report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
+        self.problems.append(Problem(code, what, place, at, hint=hint))
+
+
+def _empty(node: Node) -> Mapping:
+    return Mapping(node.place)

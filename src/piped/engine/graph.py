@@ -1,0 +1,285 @@
+"""From definitions to graphs: processors that know their consumers and error consumers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from piped.engine.definition import Branches, PipelineDefinition, StepDefinition
+from piped.errors import Place, Problem, suggest
+from piped.spec import (
+    INVALID,
+    Decoder,
+    PipelineName,
+    Processor,
+    Spec,
+    absolute,
+    dependencies_of,
+)
+
+
+@dataclass(slots=True, eq=False)
+class GraphNode:
+    """One processor in a graph, with the place it was written at."""
+
+    processor: Processor
+    name: str
+    place: Place
+    at: str
+    consumers: list[GraphNode] = field(default_factory=list)
+    error_consumers: list[GraphNode] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.at} ({self.place})"
+
+
+@dataclass(slots=True, eq=False)
+class Graph:
+    """The processors of one pipeline; batons enter at its sources."""
+
+    name: str
+    place: Place
+    at: str
+    sources: list[GraphNode]
+    max_turns: int
+
+    def nodes(self) -> Iterator[GraphNode]:
+        """Yield each node once, breadth first, error consumers included."""
+        yield from reachable(self.sources)
+
+    def calls(self) -> Iterator[tuple[GraphNode, PipelineName]]:
+        """Yield each pipeline that a processor names, with the node that does."""
+        for node in self.nodes():
+            for dependency in dependencies_of(node.processor):
+                if isinstance(dependency, PipelineName):
+                    yield node, dependency
+
+
+def reachable(sources: Iterable[GraphNode], errors: bool = True) -> Iterator[GraphNode]:
+    """Yield each node that batons can reach, once, breadth first."""
+    queue, seen = deque(sources), set()
+    while queue:
+        node = queue.popleft()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            queue += node.consumers
+            queue += node.error_consumers if errors else ()
+
+
+class GraphBuilder:
+    """Builds the graph of any pipeline of a document; collects what is wrong."""
+
+    def __init__(
+        self, definitions: Mapping[str, PipelineDefinition], processors: Mapping[str, Spec]
+    ) -> None:
+        self.definitions = definitions
+        self.processors = processors
+        self.problems: list[Problem] = []
+        self._inside: list[str] = []
+        self._faults = 0
+
+    def build(self, name: str) -> Graph | None:
+        """Return the graph of a pipeline, or None where a problem prevents it."""
+        definition = self.definitions[name]
+        before = self._faults
+        sources = self.sources(definition)
+        if self._faults > before:
+            return None
+        return Graph(name, definition.place, definition.at, sources, definition.max_turns)
+
+    def sources(self, definition: PipelineDefinition) -> list[GraphNode]:
+        """Return the sources of a new copy of a pipeline's graph."""
+        if definition.name in self._inside:
+            chain = " -> ".join([*self._inside, definition.name])
+            what = f"pipeline '{definition.name}' contains itself: {chain}"
+            self.report("inline-cycle", what, definition.place, definition.at)
+            return []
+        self._inside.append(definition.name)
+        try:
+            if definition.inherits is None:
+                return _Weaver(self, definition).weave()
+            return self._inherited(definition)
+        finally:
+            self._inside.pop()
+
+    def _inherited(self, definition: PipelineDefinition) -> list[GraphNode]:
+        assert definition.inherits is not None
+        parent = self.find(definition.inherits, definition.name, definition.place, definition.at)
+        if parent is None:
+            return []
+        if parent.inherits is not None:
+            what = f"'{definition.name}' inherits '{parent.name}', which inherits by itself"
+            hint = f"inherit '{parent.inherits}' directly"
+            self.report("inherits-twice", what, definition.place, definition.at, hint)
+            return []
+        replacing = list(definition.overrides)
+        weaver = _Weaver(self, parent, definition.overrides)
+        sources = weaver.weave()
+        for override in replacing:
+            if override not in weaver.used_overrides:
+                what = f"'{parent.name}' has no (further) processor '{override.name}' to override"
+                self.report("unused-override", what, override.place, override.at)
+        return sources
+
+    def find(self, name: str, home: str, place: Place, at: str) -> PipelineDefinition | None:
+        """Return the definition that a name means, in the pipeline `home`, or report it."""
+        try:
+            full = absolute(name, home)
+        except ValueError as error:
+            self.report("unknown-pipeline", f"{error}", place, at)
+            return None
+        if full not in self.definitions:
+            hint = suggest(full, self.definitions)
+            self.report("unknown-pipeline", f"there is no pipeline '{full}'", place, at, hint)
+        return self.definitions.get(full)
+
+    def processor(self, step: StepDefinition, home: str) -> Processor | None:
+        """Return the processor that a step describes, or None where a problem prevents it."""
+        spec = self.processors.get(step.name)
+        if spec is None:
+            what, hint = f"there is no processor '{step.name}'", suggest(step.name, self.processors)
+            self.report("unknown-processor", what, step.place, step.at, hint)
+            return None
+        decoder = Decoder()
+        made = decoder.component(spec, step.options, step.at)
+        self.problems += [p for p in decoder.problems if p not in self.problems]
+        if made is INVALID:
+            self._faults += 1
+            return None
+        assert isinstance(made, Processor)
+        if hasattr(made, "home"):
+            made.home = home
+        for dependency in dependencies_of(made):
+            if isinstance(dependency, PipelineName):
+                place = dependency.place or step.place
+                if self.find(dependency.name, home, place, step.at) is not None:
+                    dependency.resolve(home)
+        return made
+
+    def report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
+        """Note a problem, once: the pieces of an inlined pipeline are read again and again."""
+        self._faults += 1
+        problem = Problem(code, what, place, at, hint=hint)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+class _Weaver:
+    """Makes the nodes of one definition and joins them; an inlined one is woven anew each time."""
+
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        definition: PipelineDefinition,
+        overrides: Iterable[StepDefinition] = (),
+    ) -> None:
+        self.builder = builder
+        self.definition = definition
+        self.nodes: dict[StepDefinition, GraphNode] = {}
+        self.ids: dict[str, GraphNode] = {}
+        self.used_overrides: set[StepDefinition] = set()
+        self._overrides = list(overrides)
+
+    def weave(self) -> list[GraphNode]:
+        """Return the sources."""
+        for step in _breadth_first(self.definition):
+            if step.kind == "processor":
+                self._make(step)
+        branches = self.definition.branches
+        sources = [*self._chain(branches.chained_consumers), *self._each(branches.consumers)]
+        errors = self._errors(self.definition.branches)
+        for source in dict.fromkeys(sources):
+            source.error_consumers += errors
+        return sources
+
+    def _make(self, step: StepDefinition) -> None:
+        wanted = step
+        for override in self._overrides:
+            if override not in self.used_overrides and override.name == step.name:
+                self.used_overrides.add(override)
+                wanted = override
+                break
+        made = self.builder.processor(wanted, self.definition.name)
+        if made is None:
+            return
+        node = GraphNode(made, step.name, wanted.place, wanted.at)
+        self.nodes[step] = node
+        if step.id is None:
+            return
+        if step.id in self.ids:
+            what = f"two steps have the id '{step.id}', the other one at {self.ids[step.id].place}"
+            self.builder.report("duplicate-id", what, step.place, step.at)
+        self.ids[step.id] = node
+
+    def _chain(self, steps: Iterable[StepDefinition]) -> list[GraphNode]:
+        """Join steps one after the other; return where the chain begins."""
+        begin: list[GraphNode] | None = None
+        ends: list[GraphNode] = []
+        for step in steps:
+            entries, exits = self._weave_step(step)
+            if begin is None:
+                begin = entries
+            else:
+                self._join(ends, entries, step)
+            ends = exits
+        return begin or []
+
+    def _each(self, steps: Iterable[StepDefinition]) -> list[GraphNode]:
+        return [entry for step in steps for entry in self._weave_step(step)[0]]
+
+    def _errors(self, branches: Branches) -> list[GraphNode]:
+        return [
+            *self._chain(branches.chained_error_consumers),
+            *self._each(branches.error_consumers),
+        ]
+
+    def _weave_step(self, step: StepDefinition) -> tuple[list[GraphNode], list[GraphNode]]:
+        """Return where batons enter a step and where they leave it."""
+        if step.kind == "existing":
+            node = self.ids.get(step.name)
+            if node is None:
+                what, hint = f"no step has the id '{step.name}'", suggest(step.name, self.ids)
+                self.builder.report("unknown-id", what, step.place, step.at, hint)
+            return ([node], [node]) if node else ([], [])
+        if step.kind == "inline-pipeline":
+            entries, exits = self._inlined(step)
+        else:
+            node = self.nodes.get(step)
+            entries, exits = ([node], [node]) if node else ([], [])
+        branches = step.branches
+        self._join(exits, self._chain(branches.chained_consumers), step)
+        self._join(exits, self._each(branches.consumers), step)
+        errors = self._errors(branches)
+        for entry in entries:
+            entry.error_consumers += errors
+        return entries, exits
+
+    def _inlined(self, step: StepDefinition) -> tuple[list[GraphNode], list[GraphNode]]:
+        other = self.builder.find(step.name, self.definition.name, step.place, step.at)
+        sources = self.builder.sources(other) if other else []
+        return sources, [node for node in reachable(sources) if not node.consumers]
+
+    def _join(
+        self, producers: Iterable[GraphNode], consumers: list[GraphNode], step: StepDefinition
+    ) -> None:
+        for producer in producers:
+            for consumer in consumers:
+                if consumer in producer.consumers:
+                    what = f"'{consumer.name}' is a consumer of '{producer.name}' already"
+                    self.builder.report("duplicate-consumer", what, step.place, step.at)
+                else:
+                    producer.consumers.append(consumer)
+
+
+def _breadth_first(definition: PipelineDefinition) -> Iterator[StepDefinition]:
+    level = list(_children(definition.branches))
+    while level:
+        yield from level
+        level = [child for step in level for child in _children(step.branches)]
+
+
+def _children(branches: Branches) -> Iterator[StepDefinition]:
+    for key in ("chained_consumers", "consumers", "chained_error_consumers", "error_consumers"):
+        yield from getattr(branches, key)

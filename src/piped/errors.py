@@ -1,0 +1,147 @@
+"""All exceptions of Piped, and the problems that a document may have.
+
+The family tree:
+
+    PipedError
+    ├── ConfigError             a document cannot be started; carries every Problem
+    ├── BatonError              a baton is not what a processor needs
+    ├── PipelineError           a pipeline broke a rule of the engine
+    │   ├── UndeclaredAwait     a synchronous step returned an awaitable
+    │   ├── TooManyTurns        a loop inside a graph did not end
+    │   └── TooDeep             pipelines called one another without end
+    ├── AllPipelinesFailed      a fan-out that needed one success had none
+    ├── ResourceError
+    │   ├── Unavailable         the peer is away; worth another try
+    │   └── Misconfigured       it will never work as it is written
+    └── QueueFull               a bounded buffer refused a message
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was written: a file, a line and a column, both counted from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def moved(self, lines: int, columns: int) -> Place:
+        """Return the place so many lines below and columns to the right."""
+        return Place(self.file, self.line + lines, self.column + columns)
+
+
+class Level(StrEnum):
+    """How much a problem weighs: only errors keep a document from starting."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    HINT = "hint"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a document: what, where, why, and what to do now.
+
+    ``code`` is kebab-case and never reused; ``at`` is the dotted path in the merged document.
+    """
+
+    code: str
+    what: str
+    place: Place | None = None
+    at: str = ""
+    why: str = ""
+    hint: str = ""
+    level: Level = Level.ERROR
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        lines = [f"{where}{self.level}[{self.code}]: {self.what}"]
+        lines += [
+            f"    {label}: {text}"
+            for label, text in (("at", self.at), ("why", self.why), ("hint", self.hint))
+            if text
+        ]
+        return "\n".join(lines)
+
+    def located(self, place: Place | None, at: str) -> Problem:
+        """Return the same problem with what it does not know yet of its place filled in."""
+        return replace(self, place=self.place or place, at=self.at or at)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an unknown name: the nearest known one, or the list of what is known."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    if not names:
+        return "known: none"
+    shown = ", ".join(names[:40])
+    return f"known: {shown}, ..." if len(names) > 40 else f"known: {shown}"
+
+
+class PipedError(Exception):
+    """The root of all errors that Piped raises."""
+
+
+class ConfigError(PipedError):
+    """Raised when a document cannot be started; ``problems`` holds everything that is wrong."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class BatonError(PipedError):
+    """Raised when a baton is not what a processor needs."""
+
+
+class PipelineError(PipedError):
+    """Raised when a pipeline breaks a rule of the engine while it runs."""
+
+
+class UndeclaredAwait(PipelineError):
+    """Raised when a synchronous step returns an awaitable, which nobody would await."""
+
+
+class TooManyTurns(PipelineError):
+    """Raised when a loop inside a graph runs more than its ``max_turns``."""
+
+
+class TooDeep(PipelineError):
+    """Raised when pipelines call one another deeper than the engine allows."""
+
+
+class AllPipelinesFailed(PipedError):
+    """Raised when all pipelines of a fan-out failed; ``failures`` holds their exceptions."""
+
+    def __init__(self, failures: Sequence[BaseException]) -> None:
+        self.failures = tuple(failures)
+        kinds = ", ".join(f"{type(each).__name__}: {each}" for each in self.failures[:5])
+        super().__init__(f"all {len(self.failures)} pipelines failed ({kinds})")
+
+
+class ResourceError(PipedError):
+    """Raised when a resource cannot be used."""
+
+
+class Unavailable(ResourceError):
+    """Raised when a resource is away for now: its peer is down, or it is not started yet."""
+
+
+class Misconfigured(ResourceError):
+    """Raised when a resource can never work as it is written, such as an address in use."""
+
+
+class QueueFull(ResourceError):
+    """Raised when a bounded backlog is full; the message was not taken."""

@@ -1,0 +1,1 @@
+"""The processors that come with Piped, one file per topic."""

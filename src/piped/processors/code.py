@@ -1,0 +1,227 @@
+"""Python in the document: lambdas and blocks of code as steps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import field
+from functools import partial
+from typing import Annotated, Any, Final, TypeAlias
+
+from piped.batons import MISSING, Baton, getter, setter
+from piped.errors import Problem
+from piped.spec import (
+    SAME_AS_INPUT,
+    Code,
+    Dependencies,
+    InputOutputProcessor,
+    Lambda,
+    Meta,
+    Namespace,
+    Step,
+    processor,
+    undeclared,
+)
+
+Function: TypeAlias = Callable[[Any], Any]
+
+PLAIN: Final = frozenset({int, str, list, dict, float, bool, tuple, bytes, set, type(None)})
+"""Types that cannot be awaited, to tell so at once of nearly every result."""
+
+NAMESPACE: Final = Meta(description="Names for the code: {time: time.time} is the function.")
+DEPENDENCIES: Final = Meta(
+    description="Resources for the code: {queue: zmq.queue.jobs} is self.dependencies.queue."
+)
+
+
+@processor("eval-lambda")
+class EvalLambda(InputOutputProcessor):
+    """Evaluate a lambda of the input.
+
+    Takes any value, gives what the lambda returns. The lambda sees builtins, its ``namespace``,
+    ``self`` (the processor, with ``self.dependencies``) and ``logger``.
+
+    Example:
+        eval-lambda: {input_path: numbers, output_path: sum, lambda: "numbers: sum(numbers)"}
+        in:  {numbers: [1, 2, 3]}
+        out: {numbers: [1, 2, 3], sum: 6}
+
+    Raises:
+        UndeclaredAwait: The lambda returned an awaitable without ``await: true``.
+    """
+
+    lambda_: Annotated[
+        Lambda, Meta(description="A lambda without its keyword, such as 'n: n * 2'.")
+    ]
+    namespace: Annotated[Namespace, NAMESPACE] = field(default_factory=Namespace)
+    dependencies: Annotated[Dependencies, DEPENDENCIES] = field(default_factory=Dependencies)
+    await_: Annotated[bool, Meta(description="Wait for the result where it is awaitable.")] = False
+
+    @property
+    def is_async(self) -> bool:
+        return self.await_
+
+    def check(self) -> Iterable[Problem]:
+        yield from self.lambda_.check(self.namespace)
+
+    def process_input(self, value: Any, baton: Baton) -> Any:
+        return self.call()(value, baton)
+
+    def call(self) -> Callable[[Any, Baton], Any]:
+        function = self.lambda_.compile(self.namespace, self)
+        if not self.await_:
+            return lambda value, _baton: function(value)
+
+        async def call(value: Any, _baton: Baton) -> Any:
+            result = function(value)
+            return await result if hasattr(result, "__await__") else result
+
+        return call
+
+    def step(self) -> Step:
+        source = self.input_path
+        target = source if self.output_path is SAME_AS_INPUT else self.output_path
+        if self.await_ or "." in source or "." in (target or ""):
+            return super().step()
+        function = self.lambda_.compile(self.namespace, self)
+        if source == "":
+            return _of_the_baton(function, target)
+        if target:
+            return _of_a_key(function, source, target, self._instead())
+        return super().step()
+
+    def _instead(self) -> Callable[[Baton], Any]:
+        """Return what fetches an input that is no plain item; MISSING where it is to be skipped."""
+        skip = self.skip_if_nonexistent
+        return getter(self.input_path, MISSING if skip else self.input_fallback)
+
+
+def _of_the_baton(function: Function, target: str | None) -> Step:
+    """Return the step for a lambda of the whole baton."""
+
+    def replacing(baton: Baton) -> Any:
+        result = function(baton)
+        if result.__class__ not in PLAIN and hasattr(result, "__await__"):
+            raise undeclared(result)
+        return result
+
+    def discarding(baton: Baton) -> Any:
+        replacing(baton)
+        return baton
+
+    def storing(baton: Baton) -> Any:
+        result = function(baton)
+        if result.__class__ not in PLAIN and hasattr(result, "__await__"):
+            raise undeclared(result)
+        if baton.__class__ is dict:
+            baton[target] = result
+            return baton
+        return put(baton, result)
+
+    if target is None:
+        return discarding
+    put = setter(target)
+    return storing if target else replacing
+
+
+def _of_a_key(
+    function: Function, source: str, target: str, instead: Callable[[Baton], Any]
+) -> Step:
+    """Return the step for a lambda of one item of the baton, whose result is another item."""
+    put = setter(target)
+
+    def step(baton: Baton) -> Any:
+        try:
+            value = baton[source]
+        except (KeyError, TypeError, IndexError, AttributeError):
+            value = instead(baton)
+            if value is MISSING:
+                return baton
+        result = function(value)
+        if result.__class__ not in PLAIN and hasattr(result, "__await__"):
+            raise undeclared(result)
+        if baton.__class__ is dict:
+            baton[target] = result
+            return baton
+        return put(baton, result)
+
+    return step
+
+
+@processor("exec-code")
+class ExecCode(InputOutputProcessor):
+    """Run a block of Python code: the body of a function of ``self``, ``input`` and ``baton``.
+
+    What it returns is the output; code that never returns a value leaves the baton as it was. Code
+    that contains ``await`` is async. It sees what the lambda of eval-lambda sees.
+
+    Example:
+        exec-code:
+          input_path: words
+          output_path: longest
+          code: |
+            by_length = sorted(input, key=len)
+            return by_length[-1]
+        in:  {words: [to, be, sure]}
+        out: {words: [to, be, sure], longest: sure}
+
+    Raises:
+        UndeclaredAwait: The code has no ``await``, but returned an awaitable.
+    """
+
+    code: Annotated[Code, Meta(description="Python code; 'return' gives the output.")]
+    inline_callbacks: Annotated[
+        bool, Meta(description="Await what the code yields, and send it the result back.")
+    ] = False
+    use_file: Annotated[
+        bool, Meta(description="Of no effect: tracebacks show the lines of the document.")
+    ] = True
+    namespace: Annotated[Namespace, NAMESPACE] = field(default_factory=Namespace)
+    dependencies: Annotated[Dependencies, DEPENDENCIES] = field(default_factory=Dependencies)
+
+    def __post_init__(self) -> None:
+        if not self.code.returns:
+            self.output_path = None
+
+    @property
+    def is_async(self) -> bool:
+        return self.code.is_async or self.inline_callbacks
+
+    def check(self) -> Iterable[Problem]:
+        yield from self.code.check(self.namespace)
+        if self.code.is_generator and self.code.is_async:
+            yield Problem("generator-code", "code that awaits cannot yield")
+        elif self.code.is_generator and not self.inline_callbacks:
+            what = "code that yields is a generator, which nobody would run"
+            hint = "write 'await', or add inline_callbacks: true"
+            yield Problem("generator-code", what, hint=hint)
+
+    def process_input(self, value: Any, baton: Baton) -> Any:
+        return self.call()(value, baton)
+
+    def call(self) -> Callable[[Any, Baton], Any]:
+        function = self.code.compile(self.namespace, self)
+        if not self.inline_callbacks or self.code.is_async:
+            return function
+
+        async def call(value: Any, baton: Baton) -> Any:
+            result = function(value, baton)
+            return await _drive(result) if inspect.isgenerator(result) else result
+
+        return call
+
+
+async def _drive(generator: Generator[Any, Any, Any]) -> Any:
+    """Await what a generator yields, until it returns."""
+    go_on: Callable[[], Any] = partial(next, generator)
+    while True:
+        try:
+            yielded = go_on()
+        except StopIteration as end:
+            return end.value
+        try:
+            result = await yielded if hasattr(yielded, "__await__") else yielded
+        except BaseException as error:  # it is the code's to treat; what it does not goes on
+            go_on = partial(generator.throw, error)
+        else:
+            go_on = partial(generator.send, result)

@@ -1,0 +1,47 @@
+"""Contexts: objects that all pipelines of a service share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Annotated, Any, Final
+
+from piped.batons import Baton, BatonPath, setter
+from piped.errors import Problem
+from piped.spec import Dependency, Meta, Processor, Step, processor
+
+NAME_OF_CONTEXT: Final = BatonPath("<context>")
+
+
+@processor("fetch-context")
+class FetchContext(Processor):
+    """Put a context into the baton: the shared object itself, not a copy.
+
+    Example:
+        fetch-context: {context: pending}
+        in:  {n: 1}
+        out: {n: 1, pending: {}}
+    """
+
+    context: Annotated[str, Meta(description="The name of the context, as below 'contexts'.")]
+    output_path: Annotated[
+        BatonPath | None,
+        Meta(description="Where it goes: by default its own name; '' replaces the baton."),
+    ] = NAME_OF_CONTEXT
+    _context: Dependency[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._context = Dependency(f"context.{self.context}")
+
+    def check(self) -> Iterable[Problem]:
+        if self.output_path is None:
+            yield Problem("wrong-value", "expected a path for 'output_path', got None")
+
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        path = self.output_path
+        put = setter(self.context if path is None or path is NAME_OF_CONTEXT else path)
+        context = self._context
+        return lambda baton: put(baton, context.value)

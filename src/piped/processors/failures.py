@@ -1,0 +1,142 @@
+"""Raising failures, and treating them among error consumers."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Annotated, Any, Final, NoReturn
+
+from piped.batons import Baton, BatonPath, setter
+from piped.errors import PipelineError, Problem, suggest
+from piped.spec import Meta, Processor, Step, find_python, processor
+
+BUILTINS: Final = [
+    name
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, Exception)
+]
+
+
+def _exception(name: str) -> type[Exception]:
+    """Return the class of an exception: a builtin, ``exceptions.X``, or a dotted Python name.
+
+    Raises:
+        ValueError: Nothing has that name, or it is no exception.
+    """
+    found = find_python(name)
+    if not isinstance(found, type) or not issubclass(found, Exception):
+        raise ValueError(f"expected the name of an exception, got '{name}'")
+    return found
+
+
+def _problems(names: Iterable[str]) -> Iterable[Problem]:
+    for name in names:
+        try:
+            _exception(name)
+        except ValueError as error:
+            hint = "" if "." in name.removeprefix("exceptions.") else _near(name)
+            yield Problem("unknown-exception", f"'{name}' is no exception: {error}", hint=hint)
+
+
+def _near(name: str) -> str:
+    return suggest(name.removeprefix("exceptions."), BUILTINS)
+
+
+@processor("raise-exception")
+class RaiseException(Processor):
+    """Raise an exception.
+
+    Builtins are known by name, others by their dotted Python name.
+
+    Example:
+        raise-exception: {type: ValueError, args: the answer is missing}
+
+    Raises:
+        Exception: Always; its class is ``type``.
+    """
+
+    type: Annotated[
+        str, Meta(description="The class: ValueError, or a dotted name such as package.Failure.")
+    ] = "Exception"
+    args: Annotated[Any, Meta(description="Its argument, or a list of them.")] = field(
+        default_factory=list
+    )
+    kwargs: Annotated[dict[str, Any], Meta(description="Its keyword arguments.")] = field(
+        default_factory=dict
+    )
+
+    def check(self) -> Iterable[Problem]:
+        return _problems([self.type])
+
+    def process(self, baton: Baton) -> NoReturn:
+        arguments = self.args if isinstance(self.args, list) else [self.args]
+        raise _exception(self.type)(*arguments, **self.kwargs)
+
+
+@processor("trap-failure")
+class TrapFailure(Processor):
+    """Let the baton pass if the failure is one of the named ones; else raise it again.
+
+    It belongs among error consumers. The exception is stored in the baton where ``output_path`` is
+    given.
+
+    Example:
+        trap-failure: {error_types: [KeyError, ValueError], output_path: error}
+
+    Raises:
+        PipelineError: No failure is being treated.
+        Exception: The failure, where it is none of the named ones.
+    """
+
+    error_types: Annotated[
+        str | list[str], Meta(description="The class of exception to trap, or a list of classes.")
+    ]
+    output_path: Annotated[
+        BatonPath | None, Meta(description="Where the exception goes; '' replaces the baton.")
+    ] = None
+
+    def check(self) -> Iterable[Problem]:
+        return _problems(self._names())
+
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        trapped = tuple(_exception(name) for name in self._names())
+        put = None if self.output_path is None else setter(self.output_path)
+
+        def step(baton: Baton) -> Baton:
+            failure = sys.exc_info()[1]
+            if failure is None:
+                raise PipelineError("there is no failure to trap: use it among error consumers")
+            if not isinstance(failure, trapped):
+                raise failure
+            return baton if put is None else put(baton, failure)
+
+        return step
+
+    def _names(self) -> list[str]:
+        return [self.error_types] if isinstance(self.error_types, str) else self.error_types
+
+
+@processor("print-failure-traceback")
+class PrintFailureTraceback(Processor):
+    """Print the traceback of the failure to stderr, with what caused it and where it happened.
+
+    It belongs among error consumers. The baton stays as it is.
+
+    Example:
+        print-failure-traceback: {}
+        in:  {n: 1}
+        out: {n: 1}
+    """
+
+    def process(self, baton: Baton) -> Baton:
+        if sys.exc_info()[1] is None:
+            print("no failure is being treated", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        return baton

@@ -1,0 +1,202 @@
+"""A pipeline for each item of a list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from piped.batons import Baton
+from piped.errors import AllPipelinesFailed, BatonError, Problem
+from piped.spec import (
+    InputOutputProcessor,
+    Lambda,
+    Meta,
+    Namespace,
+    PipelineName,
+    processor,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Stands where a result would be."""
+
+    error: Exception
+
+    def report(self) -> dict[str, Any]:
+        notes = getattr(self.error, "__notes__", ())
+        at = next((note for note in notes if note.startswith("in pipelines")), "")
+        told = {
+            "type": type(self.error).__name__,
+            "message": str(self.error),
+            "at": at.removeprefix("in "),
+        }
+        return {"error": told}
+
+
+@processor("for-each")
+class ForEach(InputOutputProcessor):
+    """Send each item of a list through a pipeline, and collect the results.
+
+    Takes a list, a dict (its values) or another iterable; gives a list, or for a dict a dict with
+    the same keys. With ``chunk_size`` the pipeline gets lists of items, and the output is a list.
+
+    A failure ends it. With ``fail_on_error: false`` it stands at the item's place instead, as
+    ``{error: {type, message, at}}``. With ``done_on_first`` the output is the first success alone,
+    and failures are skipped.
+
+    Example:
+        for-each: {input_path: numbers, pipeline: math.double}
+        in:  {numbers: [1, 2, 3]}
+        out: {numbers: [2, 4, 6]}
+
+    Raises:
+        AllPipelinesFailed: ``done_on_first`` or ``parallel`` (without ``fail_on_error``) had items,
+            but no success.
+        BatonError: The input has no items.
+    """
+
+    pipeline: Annotated[PipelineName, Meta(description="The pipeline that each item goes through.")]
+    chunk_size: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="How many items the pipeline gets at once, as a list."),
+    ] = None
+    result_processor: Annotated[
+        Lambda, Meta(description="A lambda that makes one output of a pipeline's results.")
+    ] = field(default_factory=lambda: Lambda("results: results[-1]"))
+    namespace: Annotated[Namespace, Meta(description="Names for the result processor.")] = field(
+        default_factory=Namespace
+    )
+    parallel: Annotated[bool, Meta(description="Treat items at the same time.")] = False
+    max_parallel: Annotated[
+        int, Meta(ge=1, description="How many items are treated at the same time at most.")
+    ] = 100
+    done_on_first: Annotated[
+        bool, Meta(description="Be done with the first success, which alone is the output.")
+    ] = False
+    fail_on_error: Annotated[
+        bool, Meta(description="Raise the first failure, instead of telling of it in its place.")
+    ] = True
+
+    @property
+    def is_async(self) -> bool:
+        return self.parallel or (
+            self.pipeline.resource is not None and bool(self.pipeline.value.is_async)
+        )
+
+    def check(self) -> Iterable[Problem]:
+        yield from self.result_processor.check(self.namespace)
+
+    def process_input(self, value: Any, baton: Baton) -> Any:
+        return self.call()(value, baton)
+
+    def call(self) -> Callable[[Any, Baton], Any]:
+        pipeline = self.pipeline.value
+        pick = self.result_processor.compile(self.namespace, self)
+
+        def now(item: Any) -> Any:
+            return pick(pipeline.now(item))
+
+        async def later(item: Any) -> Any:
+            return pick(await pipeline(item))
+
+        if not self.is_async:
+            return lambda items, _baton: self._one_by_one(items, now)
+        run = self._at_the_same_time if self.parallel else self._one_by_one_async
+
+        async def call(items: Any, _baton: Baton) -> Any:
+            return await run(items, later)
+
+        return call
+
+    def _one_by_one(self, given: Any, call: Callable[[Any], Any]) -> Any:
+        outcomes = []
+        for item in self._items(given):
+            try:
+                outcome = call(item)
+            except Exception as error:
+                if not self._survives:
+                    raise
+                outcome = _Failed(error)
+            else:
+                if self.done_on_first:
+                    return outcome
+            outcomes.append(outcome)
+        return self._gathered(given, outcomes)
+
+    async def _one_by_one_async(self, given: Any, call: Callable[[Any], Awaitable[Any]]) -> Any:
+        outcomes = []
+        for item in self._items(given):
+            outcome = await self._attempt(call, item)
+            if self.done_on_first and not isinstance(outcome, _Failed):
+                return outcome
+            outcomes.append(outcome)
+        return self._gathered(given, outcomes)
+
+    async def _at_the_same_time(self, given: Any, call: Callable[[Any], Awaitable[Any]]) -> Any:
+        items = self._items(given)
+        outcomes: list[Any] = [None] * len(items)
+        ahead = enumerate(items)
+        successes: list[Any] = []
+        tasks: list[asyncio.Task[None]] = []
+
+        async def work() -> None:
+            for index, item in ahead:
+                outcomes[index] = outcome = await self._attempt(call, item)
+                if successes:
+                    return
+                if self.done_on_first and not isinstance(outcome, _Failed):
+                    successes.append(outcome)
+                    _cancel_others(tasks)
+                    return
+
+        failure: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks += [
+                    group.create_task(work()) for _ in range(min(self.max_parallel, len(items)))
+                ]
+        except ExceptionGroup as failures:
+            failure = failures.exceptions[0]
+        if failure is not None:
+            raise failure
+        return successes[0] if successes else self._gathered(given, outcomes)
+
+    async def _attempt(self, call: Callable[[Any], Awaitable[Any]], item: Any) -> Any:
+        try:
+            return await call(item)
+        except Exception as error:
+            if not self._survives:
+                raise
+            return _Failed(error)
+
+    @property
+    def _survives(self) -> bool:
+        return self.done_on_first or not self.fail_on_error
+
+    def _items(self, given: Any) -> list[Any]:
+        if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
+            raise BatonError(f"expected a list or a dict, got {type(given).__name__}")
+        items = list(given.values() if isinstance(given, Mapping) else given)
+        size = self.chunk_size
+        if size is None:
+            return items
+        return [items[start : start + size] for start in range(0, len(items), size)]
+
+    def _gathered(self, given: Any, outcomes: list[Any]) -> Any:
+        if self.done_on_first or self.parallel:
+            failures = [each.error for each in outcomes if isinstance(each, _Failed)]
+            if failures and len(failures) == len(outcomes):
+                raise AllPipelinesFailed(failures)
+        results = [each.report() if isinstance(each, _Failed) else each for each in outcomes]
+        if isinstance(given, Mapping) and self.chunk_size is None:
+            return dict(zip(given, results, strict=True))
+        return results
+
+
+def _cancel_others(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task is not asyncio.current_task():
+            task.cancel()

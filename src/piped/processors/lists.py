@@ -1,0 +1,129 @@
+"""Lists in batons: flattening and grouping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+from piped.batons import MISSING, Baton, BatonPath, getter, setter
+from piped.errors import BatonError, Problem
+from piped.processors.mapping import prefixed
+from piped.spec import SAME_AS_INPUT, Meta, Processor, Step, processor
+
+
+@processor("flatten-nested-lists")
+class FlattenNestedLists(Processor):
+    """Replace lists of lists, however deep, by lists of their items.
+
+    What is no list, or missing, stays as it is. Changes the baton in place.
+
+    Example:
+        flatten-nested-lists: {paths: [numbers]}
+        in:  {numbers: [1, [2, [3, []]], 4]}
+        out: {numbers: [1, 2, 3, 4]}
+
+    Raises:
+        BatonError: A list contains itself.
+    """
+
+    paths: Annotated[list[BatonPath], Meta(description="Where the lists are.")]
+    path_prefix: Annotated[str, Meta(description="Text put before each path.")] = ""
+
+    def check(self) -> Iterable[Problem]:
+        for path in self.paths:
+            try:
+                prefixed(self.path_prefix, path)
+            except ValueError as error:
+                yield Problem("wrong-mapping", f"{error}")
+
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        paths = [prefixed(self.path_prefix, path) for path in self.paths]
+        ways = [(getter(path), setter(path)) for path in paths]
+
+        def step(baton: Baton) -> Baton:
+            for get, put in ways:
+                value = get(baton)
+                if isinstance(value, list):
+                    baton = put(baton, list(_flat(value)))
+            return baton
+
+        return step
+
+
+def _flat(nested: list[Any]) -> Iterator[Any]:
+    inside = [id(nested)]  # the lists that are being walked, to find one that contains itself
+    walks = [iter(nested)]
+    while walks:
+        for item in walks[-1]:
+            if not isinstance(item, list):
+                yield item
+                continue
+            if id(item) in inside:
+                raise BatonError("cannot flatten a list that contains itself")
+            inside.append(id(item))
+            walks.append(iter(item))
+            break
+        else:
+            walks.pop()
+            inside.pop()
+
+
+@processor("group-by-value")
+class GroupByValue(Processor):
+    """Group a list by the value that each item has at a path.
+
+    Takes a list, gives a dict of lists; where there is no input, an empty dict.
+
+    Example:
+        group-by-value: {key_path: colour, input_path: cars, output_path: by_colour}
+        in:
+          cars: [{id: 1, colour: red}, {id: 2, colour: blue}, {id: 3, colour: red}]
+        out:
+          cars: [{id: 1, colour: red}, {id: 2, colour: blue}, {id: 3, colour: red}]
+          by_colour:
+            red: [{id: 1, colour: red}, {id: 3, colour: red}]
+            blue: [{id: 2, colour: blue}]
+
+    Raises:
+        BatonError: The input is no list, or a value cannot be the name of a group.
+    """
+
+    key_path: Annotated[BatonPath, Meta(description="Where each item has the value.")]
+    input_path: Annotated[
+        BatonPath, Meta(description="Where the list is; '' is the whole baton.")
+    ] = BatonPath("")
+    output_path: Annotated[
+        BatonPath, Meta(description="Where the groups go; '' replaces the baton.")
+    ] = SAME_AS_INPUT
+    fallback: Annotated[Any, Meta(description="The group of the items without a value.")] = None
+
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        same = self.output_path is SAME_AS_INPUT
+        get, put = getter(self.input_path), setter(self.input_path if same else self.output_path)
+
+        def step(baton: Baton) -> Baton:
+            items = get(baton)
+            return put(baton, {} if items is MISSING else group(items))
+
+        group_of = getter(self.key_path, self.fallback)
+
+        def group(items: Any) -> dict[Any, list[Any]]:
+            if not isinstance(items, list | tuple):
+                raise BatonError(f"expected a list, got {type(items).__name__}")
+            groups: dict[Any, list[Any]] = {}
+            for item in items:
+                name = group_of(item)
+                try:
+                    groups.setdefault(name, []).append(item)
+                except TypeError as error:
+                    kind = type(name).__name__
+                    raise BatonError(f"cannot group by '{self.key_path}': got {kind}") from error
+            return groups
+
+        return step

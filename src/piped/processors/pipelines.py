@@ -1,0 +1,182 @@
+"""Pipelines as steps of other pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import field
+from typing import Annotated, Any
+
+from piped.batons import Baton, BatonPath, getter, setter
+from piped.errors import BatonError, Problem
+from piped.spec import (
+    Dependencies,
+    Dependency,
+    InputOutputProcessor,
+    Lambda,
+    Meta,
+    Namespace,
+    PipelineName,
+    Step,
+    absolute,
+    processor,
+)
+
+
+@processor("run-pipeline")
+class RunPipeline(InputOutputProcessor):
+    """Send the input through another pipeline, and take its last result as the output.
+
+    The pipeline is named by ``pipeline``, or by the baton at ``pipeline_path``. A relative name
+    begins with dots: in ``web.compute``, ``.write`` is ``web.write``. If the other pipeline stops,
+    this one goes on with what it had there.
+
+    Example:
+        run-pipeline: {pipeline: math.double, input_path: n, output_path: twice}
+        in:  {n: 4}
+        out: {n: 4, twice: 8}
+
+    Raises:
+        BatonError: There is no name of a pipeline at ``pipeline_path``.
+        LookupError: The pipeline named in the baton does not exist.
+    """
+
+    pipeline: Annotated[
+        PipelineName | None, Meta(description="The pipeline, such as web.compute or .write.")
+    ] = None
+    pipeline_path: Annotated[
+        BatonPath | None, Meta(description="Where in the baton the pipeline's name is.")
+    ] = None
+    only_last_result: Annotated[
+        bool, Meta(description="Take the last result, instead of the list of all.")
+    ] = True
+    trace_path: Annotated[
+        BatonPath | None, Meta(description="Where to store what happened at each step.")
+    ] = None
+    home: str = field(default="", init=False)
+    _pipelines: Dependency[Any] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.pipeline_path is not None:
+            self._pipelines = Dependency("pipelines")
+
+    @property
+    def is_async(self) -> bool:
+        if self.pipeline is None or self.trace_path is not None:
+            return True
+        return self.pipeline.resource is not None and bool(self.pipeline.value.is_async)
+
+    @property
+    def certain_call(self) -> str | None:
+        """The pipeline that every baton is sent through; None where it depends on the baton."""
+        if self.pipeline is None or (self.input_path and self.skip_if_nonexistent):
+            return None
+        return self.pipeline.name
+
+    def check(self) -> Iterable[Problem]:
+        if (self.pipeline is None) is (self.pipeline_path is None):
+            got = "neither" if self.pipeline is None else "both"
+            what = f"expected exactly one of 'pipeline' and 'pipeline_path', got {got}"
+            yield Problem("exactly-one", what)
+        if self.trace_path == "":
+            what = "expected a path for 'trace_path', got '', which is the whole baton"
+            yield Problem("wrong-value", what)
+
+    def process_input(self, value: Any, baton: Baton) -> Any:
+        return self.call()(value, baton)
+
+    def call(self) -> Callable[[Any, Baton], Any]:
+        find = self._finder()
+        take = _last if self.only_last_result else list
+
+        def call(value: Any, baton: Baton) -> Any:
+            return take(find(baton).now(value))
+
+        async def async_call(value: Any, baton: Baton) -> Any:
+            return take(await find(baton)(value))
+
+        async def traced_call(value: Any, baton: Baton) -> Any:
+            results, trace = await find(baton).traced(value)
+            return take(results), trace
+
+        if self.trace_path is not None:
+            return traced_call
+        return async_call if self.is_async else call
+
+    def _finder(self) -> Callable[[Baton], Any]:
+        """Return what finds the pipeline for a baton."""
+        if self.pipeline is not None:
+            pipeline = self.pipeline.value
+            return lambda _baton: pipeline
+        pipelines, path = self._pipelines, self.pipeline_path or ""
+        assert pipelines is not None
+        get = getter(path, None)
+
+        def find(baton: Baton) -> Any:
+            name = get(baton)
+            if not isinstance(name, str) or not name.strip("."):
+                raise BatonError(f"expected the name of a pipeline at '{path}', got {name!r}")
+            try:
+                full = absolute(name.removeprefix("pipeline."), self.home)
+            except ValueError as error:
+                raise BatonError(f"{error}") from error
+            return pipelines.value.find(full)
+
+        return find
+
+    def _put(self) -> Callable[[Baton, Any], Baton]:
+        put = super()._put()
+        if self.trace_path is None:
+            return put
+        put_trace = setter(self.trace_path)
+        return lambda baton, traced: put_trace(put(baton, traced[0]), traced[1])
+
+
+def _last(results: list[Any]) -> Any:
+    return results[-1] if results else None
+
+
+@processor("run-pipeline-if")
+class RunPipelineIf(RunPipeline):
+    """Send the input through another pipeline where a condition holds; else leave the baton.
+
+    All else is as in run-pipeline. Where the condition has no input, it gets None.
+
+    Example:
+        run-pipeline-if: {pipeline: math.double, input_path: n, condition: "baton: baton['n'] > 3"}
+        in:  {n: 4}
+        out: {n: 8}
+    """
+
+    condition: Annotated[Lambda, Meta(description="A lambda; the pipeline runs if it is true.")] = (
+        field(default_factory=lambda: Lambda("input: input"))
+    )
+    condition_input_path: Annotated[
+        BatonPath, Meta(description="Where the condition's input is; '' is the whole baton.")
+    ] = BatonPath("")
+    namespace: Annotated[Namespace, Meta(description="Names for the condition.")] = field(
+        default_factory=Namespace
+    )
+    dependencies: Annotated[Dependencies, Meta(description="Resources for the condition.")] = field(
+        default_factory=Dependencies
+    )
+
+    @property
+    def certain_call(self) -> str | None:
+        return None
+
+    def check(self) -> Iterable[Problem]:
+        yield from super().check()
+        yield from self.condition.check(self.namespace)
+
+    def step(self) -> Step:
+        run = super().step()
+        holds = self.condition.compile(self.namespace, self)
+        get = getter(self.condition_input_path, None)
+
+        def step(baton: Baton) -> Any:
+            return run(baton) if holds(get(baton)) else baton
+
+        async def async_step(baton: Baton) -> Any:
+            return await run(baton) if holds(get(baton)) else baton
+
+        return async_step if self.is_async else step

@@ -1,0 +1,150 @@
+"""Several pipelines at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias
+
+from piped.batons import MISSING, Baton, BatonPath, getter, setter
+from piped.errors import Problem
+from piped.processors.mapping import prefixed
+from piped.spec import Meta, PipelineName, Processor, Step, part, processor
+
+NAME_OF_PIPELINE: Final = BatonPath("<pipeline>")
+
+
+@part
+class Scattered:
+    """One pipeline of scatter-gather, with the place of its input and of its output."""
+
+    pipeline: Annotated[PipelineName, Meta(description="The pipeline.")]
+    input_path: Annotated[
+        BatonPath, Meta(description="Where its baton is; '' is the whole baton.")
+    ] = BatonPath("")
+    output_path: Annotated[
+        BatonPath | None,
+        Meta(description="Where its last result goes; by default its name, without leading dots."),
+    ] = NAME_OF_PIPELINE
+
+    def __post_init__(self) -> None:
+        if self.output_path is NAME_OF_PIPELINE:
+            self.output_path = BatonPath(self.pipeline.name.lstrip("."))
+
+
+Outcome: TypeAlias = tuple[Any, Exception | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One pipeline with all that is needed to run it, made when the graph is built."""
+
+    pipeline: Any
+    given: Callable[[Baton], Any]
+    put: Callable[[Baton, Any], Baton]
+
+    def now(self, value: Any) -> Outcome:
+        try:
+            results = self.pipeline.now(value)
+        except Exception as error:
+            return None, error
+        return (results[-1] if results else None), None
+
+    async def later(self, value: Any) -> Outcome:
+        try:
+            results = await self.pipeline(value)
+        except Exception as error:
+            return None, error
+        return (results[-1] if results else None), None
+
+
+@processor("scatter-gather")
+class ScatterGather(Processor):
+    """Send parts of the baton through several pipelines at the same time, and gather the results.
+
+    Each pipeline gets a shallow copy of its part; its last result goes to its output path, once all
+    are done. Parts that are missing are left out. If pipelines fail, the first failure is raised
+    when all are done, and the baton stays as it was.
+
+    Example:
+        scatter-gather:
+          mapping:
+            - {pipeline: math.double, input_path: n, output_path: twice}
+            - {pipeline: math.square, input_path: n}
+        in:  {n: 4}
+        out: {n: 4, twice: 8, math: {square: 16}}
+    """
+
+    mapping: Annotated[
+        list[Scattered], Meta(description="The pipelines: {pipeline, input_path, output_path}.")
+    ]
+    copy: Annotated[
+        bool, Meta(description="Give shallow copies of dicts and lists to the pipelines.")
+    ] = True
+    input_path_prefix: Annotated[str, Meta(description="Text put before each input path.")] = ""
+    output_path_prefix: Annotated[str, Meta(description="Text put before each output path.")] = ""
+
+    @property
+    def is_async(self) -> bool:
+        return any(
+            each.pipeline.resource is not None and each.pipeline.value.is_async
+            for each in self.mapping
+        )
+
+    def check(self) -> Iterable[Problem]:
+        for each in self.mapping:
+            try:
+                prefixed(self.input_path_prefix, each.input_path)
+                prefixed(self.output_path_prefix, each.output_path or "x")
+            except ValueError as error:
+                yield Problem("wrong-mapping", f"{error}", each.pipeline.place)
+
+    def process(self, baton: Baton) -> Any:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        ways = [self._way(each) for each in self.mapping]
+
+        def step(baton: Baton) -> Any:
+            outcomes = [
+                (way, way.now(value)) for way in ways if (value := way.given(baton)) is not MISSING
+            ]
+            return _gather(baton, outcomes)
+
+        async def async_step(baton: Baton) -> Any:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    (way, group.create_task(way.later(value)))
+                    for way in ways
+                    if (value := way.given(baton)) is not MISSING
+                ]
+            return _gather(baton, [(way, task.result()) for way, task in tasks])
+
+        return async_step if self.is_async else step
+
+    def _way(self, part: Scattered) -> _Way:
+        get = getter(prefixed(self.input_path_prefix, part.input_path))
+        given = (lambda baton: _copied(get(baton))) if self.copy else get
+        if part.output_path is None:
+            return _Way(part.pipeline.value, given, lambda baton, _result: baton)
+        put = setter(prefixed(self.output_path_prefix, part.output_path))
+        return _Way(part.pipeline.value, given, put)
+
+
+def _copied(value: Any) -> Any:
+    return copy.copy(value) if isinstance(value, dict | list) else value
+
+
+def _gather(baton: Baton, outcomes: list[tuple[_Way, Outcome]]) -> Baton:
+    """Store the results and return the baton to go on with; raise the first failure."""
+    failures = [error for _, (_, error) in outcomes if error is not None]
+    if failures:
+        first, *others = failures
+        for other in others:
+            first.add_note(f"another part failed too: {type(other).__name__}: {other}")
+        raise first
+    for way, (result, _) in outcomes:
+        baton = way.put(baton, result)
+    return baton

@@ -1,0 +1,275 @@
+"""Answering web requests, and reading their arguments."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, ClassVar, Final, Protocol
+
+from piped.batons import MISSING, Baton, BatonPath, getter
+from piped.errors import BatonError, Problem, suggest
+from piped.processors import _json
+from piped.processors.mapping import Entry, MappingProcessor
+from piped.spec import Meta, Processor, Step, processor
+
+JSON: Final = "application/json"
+CODES: Final = {each.name: each.value for each in HTTPStatus if each.value >= 200}
+
+REQUEST_PATH: Final = Meta(description="Where in the baton the request is.")
+SKIP: Final = Meta(description="Do nothing where the request is answered, or its client is gone.")
+
+
+class Request(Protocol):
+    """What the processors here use of a request."""
+
+    id: int
+    is_finished: bool
+    status: int
+    args: Mapping[str, Sequence[str]]
+    answer_lines: list[tuple[str, bytes]]  # the answer's header fields: lower-case name, line
+
+    def set_header(self, name: str, value: str) -> None: ...
+
+    def add_header(self, name: str, value: str) -> None: ...
+
+    def write(self, content: bytes) -> None: ...
+
+    def finish(self) -> bool: ...
+
+
+class BadArgument(BatonError):
+    """Raised when an argument of a request cannot be read; it is answered 400."""
+
+    http_status: ClassVar[int] = 400
+
+
+def _request_getter(path: str) -> Callable[[Baton], Request]:
+    get = getter(path)
+
+    def get_request(baton: Baton) -> Request:
+        request: Any = get(baton)
+        if not hasattr(request, "is_finished"):
+            got = "nothing" if request is MISSING else type(request).__name__
+            raise BatonError(f"expected a request at '{path}', got {got}")
+        found: Request = request
+        return found
+
+    return get_request
+
+
+@processor("write-web-response")
+class WriteWebResponse(Processor):
+    """Answer a web request with the content in the baton, which stays as it is.
+
+    Takes text, bytes, a dict or a list at ``content_path``; the latter two are sent as JSON. Where
+    there is nothing, ``fallback_content`` is sent, or nothing. Without ``content_type``, and where
+    set-http-headers has set none, what is a JSON object or array is ``application/json``, all else
+    ``text/html``. A request that is answered already is left alone.
+
+    Example:
+        write-web-response: {content_path: page, response_code: NOT_FOUND}
+
+    Raises:
+        BatonError: There is no request, or the content is something else.
+    """
+
+    request_path: Annotated[BatonPath, REQUEST_PATH] = BatonPath("request")
+    skip_if_request_stopped: Annotated[bool, SKIP] = True
+    content_path: Annotated[BatonPath, Meta(description="Where in the baton the content is.")] = (
+        BatonPath("content")
+    )
+    content_type: Annotated[
+        str | None, Meta(description="The type of the content, such as text/plain.")
+    ] = None
+    response_code: Annotated[
+        int | str | None, Meta(description="The status, such as 404 or NOT_FOUND; by default 200.")
+    ] = None
+    encoding: Annotated[str, Meta(description="How text becomes bytes.")] = "utf8"
+    finish: Annotated[
+        bool, Meta(description="Whether the answer is complete now, or more will be written.")
+    ] = True
+    fallback_content: Annotated[Any, Meta(description="What is sent where there is nothing.")] = (
+        MISSING
+    )
+
+    def check(self) -> Iterable[Problem]:
+        code = self.response_code
+        if isinstance(code, int) and not 200 <= code <= 599:
+            yield Problem("wrong-value", f"expected a status from 200 to 599, got {code}")
+        if isinstance(code, str) and code not in CODES:
+            what = f"expected a status such as NOT_FOUND, got {code!r}"
+            yield Problem("wrong-value", what, hint=suggest(code.upper(), CODES))
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            yield Problem(
+                "wrong-value", f"expected an encoding such as utf8, got {self.encoding!r}"
+            )
+            return
+        try:
+            if self.fallback_content is not MISSING:
+                self._body(self.fallback_content)
+        except BatonError as error:
+            yield Problem("wrong-value", f"wrong 'fallback_content': {error}")
+        yield from _header_problems("content-type", self.content_type or "")
+
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        get_request = _request_getter(self.request_path)
+        get_content = getter(self.content_path, self.fallback_content)
+        skip, finish, given_type = self.skip_if_request_stopped, self.finish, self.content_type
+        code = self.response_code
+        status = CODES[code] if isinstance(code, str) else code
+
+        def step(baton: Baton) -> Baton:
+            request = get_request(baton)
+            if skip and request.is_finished:
+                return baton
+            content = get_content(baton)
+            body, kind = (None, "") if content is MISSING else self._body(content)
+            if status is not None:
+                request.status = status
+            if given_type is not None:
+                request.set_header("content-type", given_type)
+            elif kind and not any(name == "content-type" for name, _ in request.answer_lines):
+                request.set_header("content-type", kind)
+            if body is not None:
+                request.write(body)
+            if finish:
+                request.finish()
+            return baton
+
+        return step
+
+    def _body(self, content: Any) -> tuple[bytes, str]:
+        """Return content as bytes, and what it is."""
+        if isinstance(content, dict | list | tuple):
+            return _json.encode(content), JSON
+        if isinstance(content, str):
+            body = self._encoded(content)
+        elif isinstance(content, bytes | bytearray | memoryview):
+            body = bytes(content)
+        else:
+            raise BatonError(f"expected text, bytes, dict or list, got {type(content).__name__}")
+        charset = codecs.lookup(self.encoding).name
+        if charset == "utf-8" and self.content_type is None and _json.is_object_or_array(body):
+            return body, JSON
+        return body, f"text/html; charset={charset}"
+
+    def _encoded(self, text: str) -> bytes:
+        try:
+            return text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            what = f"cannot encode {text[error.start : error.end]!r} as {self.encoding}"
+            raise BatonError(what) from error
+
+
+@processor("set-http-headers")
+class SetHttpHeaders(Processor):
+    """Set header fields of the answer to a web request, in place of those set before.
+
+    A list is several fields of the same name. The baton stays as it is.
+
+    Example:
+        set-http-headers: {headers: {cache-control: no-store, set-cookie: [a=1, b=2]}}
+
+    Raises:
+        BatonError: There is no request.
+    """
+
+    headers: Annotated[
+        dict[str, str | int | list[str]], Meta(description="The header fields and their values.")
+    ]
+    request_path: Annotated[BatonPath, REQUEST_PATH] = BatonPath("request")
+    skip_if_request_stopped: Annotated[bool, SKIP] = True
+
+    def check(self) -> Iterable[Problem]:
+        for name, value in self._fields():
+            yield from _header_problems(name, value)
+
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        get_request = _request_getter(self.request_path)
+        skip, fields = self.skip_if_request_stopped, self._fields()
+
+        def step(baton: Baton) -> Baton:
+            request = get_request(baton)
+            if skip and request.is_finished:
+                return baton
+            fresh: set[str] = set()
+            for name, value in fields:
+                (request.add_header if name in fresh else request.set_header)(name, value)
+                fresh.add(name)
+            return baton
+
+        return step
+
+    def _fields(self) -> list[tuple[str, str]]:
+        return [
+            (name, str(each))
+            for name, given in self.headers.items()
+            for each in (given if isinstance(given, list) else [given])
+        ]
+
+
+def _header_problems(name: str, value: str) -> Iterable[Problem]:
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
+        yield Problem("wrong-header", f"expected the name of a header, got {name!r}")
+    elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+        what = f"the header '{name}' must not have control signs, got {value!r}"
+        yield Problem("wrong-header", what)
+
+
+@processor("extract-web-request-arguments")
+class ExtractWebRequestArguments(MappingProcessor):
+    """Copy arguments of a web request, of its query or form, into the baton.
+
+    An entry's input path is the name of an argument. Each gives the first value as ``str``, or the
+    list of all with ``only_first: false``, read as JSON with ``load_json: true``; both may stand in
+    an entry. Arguments that are missing are left out. Changes the baton in place.
+
+    Example:
+        extract-web-request-arguments:
+          mapping:
+            - name
+            - {n: {output_path: numbers, only_first: false, load_json: true}}
+
+    Raises:
+        BadArgument: A value is no JSON; it is answered 400.
+        BatonError: There is no request.
+    """
+
+    extras: ClassVar[Mapping[str, Any]] = {"only_first": True, "load_json": False}
+
+    request_path: Annotated[BatonPath, REQUEST_PATH] = BatonPath("request")
+
+    def source(self, entry: Entry) -> Callable[[Baton], Any]:
+        get_request, name = _request_getter(self.request_path), entry.input_path
+        first, load = entry.extra["only_first"], entry.extra["load_json"]
+
+        def get(baton: Baton) -> Any:
+            values = get_request(baton).args.get(name)
+            if not values:
+                return MISSING
+            wanted: list[Any] = list(values[:1] if first else values)
+            if load:
+                wanted = [_read(each, name) for each in wanted]
+            return wanted[0] if first else wanted
+
+        return get
+
+    def process_mapping(self, value: Any, entry: Entry, baton: Baton) -> Any:
+        return value
+
+
+def _read(text: str, name: str) -> Any:
+    try:
+        return _json.decode(text)
+    except BatonError as error:
+        raise BadArgument(f"the argument '{name}' is {error}") from error

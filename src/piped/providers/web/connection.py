@@ -1,0 +1,347 @@
+"""One connection of a client: requests in order, answers in order, and a deadline for each wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from typing import Any, Final, Protocol
+
+from piped.engine.journey import new_journey
+from piped.providers.web.answers import CONTINUE, answer_bytes, refusal_bytes
+from piped.providers.web.dispatch import Dispatcher, log
+from piped.providers.web.limits import Counters, Limits
+from piped.providers.web.receiver import BODY, HEAD, Receiver, Refused
+from piped.providers.web.request import Request
+
+NEVER: Final = float("inf")
+
+SMALL_PIECE: Final = 2 << 10
+BIG_PIECE: Final = 64 << 10
+
+SPARE_CONNECTIONS: Final = 64  # beyond the limit, to say 503 on
+
+
+class Host(Protocol):
+    """What a connection belongs to."""
+
+    counters: Counters
+    dispatcher: Dispatcher
+    limits: Limits
+    date: bytes
+    is_draining: bool
+    context: contextvars.Context
+
+    def opened(self, connection: Connection) -> int:
+        """Be told of a new connection, and tell how many there are."""
+
+    def closed(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """Takes requests off a transport and brings their answers to it.
+
+    One request at a time is treated; those that the client has sent meanwhile wait. When too many
+    wait, or the client does not read, nothing more is read.
+    """
+
+    __slots__ = (
+        "answer_by",
+        "backlog",
+        "counters",
+        "current",
+        "host",
+        "is_closed",
+        "is_last",
+        "is_reading",
+        "is_stalled",
+        "is_turning",
+        "is_unheard",
+        "loop",
+        "peer",
+        "queue",
+        "receive_by",
+        "receiver",
+        "stage",
+        "transport",
+        "unsent",
+        "write_by",
+    )
+
+    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
+        self.host, self.loop = host, loop
+        self.counters = host.counters
+        self.receiver = Receiver(host.limits)
+        self.current: Request | None = None
+        self.queue: deque[Request | Refused] = deque()
+        self.backlog = b""
+        self.peer = ""
+        self.stage = self.unsent = 0
+        self.is_reading = self.is_unheard = True
+        self.is_stalled = self.is_turning = self.is_last = self.is_closed = False
+        self.answer_by = self.receive_by = self.write_by = NEVER
+
+    # Called by the transport.
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport: asyncio.Transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self.receive_by = self.loop.time() + self.host.limits.header_s
+        excess = self.host.opened(self) - self.host.limits.connections
+        if excess > SPARE_CONNECTIONS:
+            self.counters.refuse("too-many-connections")
+            transport.abort()
+        elif excess > 0:
+            self._refuse(Refused(503, "too-many-connections"))
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_last:
+            return
+        self.is_unheard = False
+        if self.backlog or (self.queue and self.is_full):
+            self.backlog += data
+            self._settle()
+            return
+        self._take(data)
+        self._settle()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; that is all that can be seen of one that left."""
+        return False
+
+    def pause_writing(self) -> None:
+        self.is_stalled = True
+        self._watch_unsent()
+        self._settle()
+
+    def resume_writing(self) -> None:
+        self.is_stalled = False
+        self.write_by = NEVER
+        if self.is_last:
+            self._watch_unsent()
+        if not self.is_closed:
+            self.loop.call_soon(self._go_on, context=self.host.context)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = self.is_last = True
+        self.answer_by = self.receive_by = self.write_by = NEVER
+        self.queue.clear()
+        self.backlog = b""
+        self.receiver.close()
+        request, self.current = self.current, None
+        if request is not None:
+            self.counters.clients_left += 1
+            request.leave()
+        self.host.closed(self)
+
+    # Receiving.
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many requests wait that no more are taken."""
+        return len(self.queue) >= self.host.limits.pipelined
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more requests were received, in part at least."""
+        receiver = self.receiver
+        return bool(self.queue or receiver.phase or receiver.ready or self.backlog)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is owed to the client: it was heard, and has all its answers."""
+        return not (self.current or self.has_more or self.is_unheard or self.is_closed)
+
+    def _take(self, data: bytes) -> None:
+        """Parse bytes in pieces, so that few requests are made before the limit is looked at."""
+        self.is_turning = True
+        receiver, at = self.receiver, 0
+        while at < len(data) and not self.is_last:
+            if self.queue and self.is_full:
+                self.backlog = data[at:]
+                break
+            end = at + (BIG_PIECE if receiver.phase == BODY else SMALL_PIECE)
+            receiver.feed(data[at:end])
+            at = end
+            while receiver.ready:
+                self._enqueue(receiver.ready.pop(0))
+            if receiver.refused is not None:
+                self._stop_reading_requests(receiver.refused)
+        self.is_turning = False
+
+    def _enqueue(self, item: Request | Refused) -> None:
+        if self.current is None and not self.queue and not self.is_stalled:
+            self._treat(item)
+        else:
+            self.queue.append(item)
+
+    def _stop_reading_requests(self, refused: Refused) -> None:
+        self.is_last = True
+        self.backlog = b""
+        self.receive_by = NEVER
+        self._enqueue(refused)
+
+    # Treating, one at a time.
+
+    def _treat(self, item: Request | Refused) -> None:
+        if self.is_closed:
+            return
+        if isinstance(item, Refused):
+            self._refuse(item)
+            return
+        self.counters.requests += 1
+        self.current = item
+        item.client_ip = self.peer
+        item.accept(self)
+        self.host.dispatcher.dispatch(item)
+        if self.current is item:
+            self.answer_by = self.loop.time() + item.deadline_s
+
+    def _go_on(self) -> None:
+        """Treat what waits, then take what was not parsed yet."""
+        self.is_turning = True
+        while self.queue and self.current is None and not self.is_stalled:
+            self._treat(self.queue.popleft())
+        if self.backlog and not self.is_full and not self.is_last:
+            data, self.backlog = self.backlog, b""
+            self._take(data)
+        self.is_turning = False
+        if self.queue and self.current is None and not self.is_stalled:
+            self.loop.call_soon(self._go_on, context=self.host.context)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Read or do not read, and set the time by which the client must have sent more."""
+        if self.is_closed or self.is_last:
+            return
+        wanted = not self.is_stalled and not self.is_full and not self.backlog
+        if wanted is not self.is_reading:
+            self.is_reading = wanted
+            (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+        receiver = self.receiver
+        if receiver.phase:
+            if receiver.stage != self.stage:
+                limits = self.host.limits
+                wait_s = limits.header_s if receiver.phase == HEAD else limits.body_s
+                self.stage, self.receive_by = receiver.stage, self.loop.time() + wait_s
+            if receiver.expects and self.current is None and not self.queue:
+                receiver.expects = False
+                self.transport.write(CONTINUE)
+        elif self.current is not None or self.queue:
+            self.receive_by = NEVER
+        else:
+            self.receive_by = self.loop.time() + self.host.limits.idle_s
+
+    # Answering.
+
+    def respond(self, request: Request, body: bytes) -> None:
+        """Send the answer of the request that is being treated, in one piece."""
+        host = self.host
+        self.current, self.answer_by = None, NEVER
+        is_kept = request.is_kept_alive and (not host.is_draining or self.has_more)
+        self.counters.answered[request.status // 100] += 1
+        self.transport.write(answer_bytes(request, body, host.date, is_kept))
+        if not is_kept:
+            self.close()
+        elif not self.is_turning:
+            if self.queue or self.backlog:
+                self.loop.call_soon(self._go_on, context=host.context)
+            self._settle()
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what broke a rule, and end: nothing of what follows can be understood."""
+        status = refused.status
+        number = new_journey()
+        log.debug("request refused", rule=refused.rule, status=status, id=number, client=self.peer)
+        self.counters.refuse(refused.rule)
+        self.counters.answered[status // 100] += 1
+        self.transport.write(refusal_bytes(status, number, self.host.date))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read on for a while: to close on unread bytes would destroy the answer on its way."""
+        self.is_last = True
+        self.queue.clear()
+        self._watch_unsent()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        if not self.is_reading:
+            self.is_reading = True
+            self.transport.resume_reading()
+        self.receive_by = self.loop.time() + self.host.limits.linger_s
+
+    def close(self) -> None:
+        """Close as soon as what was written is sent."""
+        self.is_last = True
+        self.queue.clear()
+        self.receive_by = NEVER
+        self._watch_unsent()
+        self.transport.close()
+
+    # The end of the site.
+
+    def drain(self, unheard_by: float) -> None:
+        """Close what is idle; a client that was not heard yet has until then to speak."""
+        if self.is_unheard and not self.is_last:
+            self.receive_by = min(self.receive_by, unheard_by)
+        elif self.is_idle:
+            self.close()
+
+    def give_up(self) -> None:
+        """Answer 503 where an answer is owed, and close."""
+        request = self.current
+        if request is not None:
+            task = request.take_task()
+            self.host.dispatcher.answer_unavailable(request)
+            if task is not None:
+                task.cancel()
+        self.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        self.transport.abort()
+
+    # Time.
+
+    def expire(self, now: float) -> None:
+        """End the waits that have become too long."""
+        if self.write_by <= now:
+            self._expect_progress()
+        request = self.current
+        if request is not None and self.answer_by <= now:
+            self.counters.deadlines_missed += 1
+            task = request.take_task()
+            self.host.dispatcher.miss_deadline(request)
+            if task is not None:
+                task.cancel()
+        if self.receive_by <= now:
+            self._stop_waiting(now)
+
+    def _stop_waiting(self, now: float) -> None:
+        phase = self.receiver.phase
+        if self.is_last or not phase:
+            self.close()
+        elif not self.is_reading:  # it is we who do not listen
+            self.receive_by = now + self.host.limits.body_s
+        else:
+            self._stop_reading_requests(
+                Refused(408, "slow-header" if phase == HEAD else "slow-body")
+            )
+
+    def _watch_unsent(self) -> None:
+        self.unsent = self.transport.get_write_buffer_size()
+        if self.unsent:
+            self.write_by = self.loop.time() + self.host.limits.stall_s
+
+    def _expect_progress(self) -> None:
+        """Reset a connection whose client has read nothing."""
+        before = self.unsent
+        self._watch_unsent()
+        if self.unsent >= before > 0:
+            self.counters.refuse("slow-reader")
+            self.transport.abort()
+        elif not self.unsent:
+            self.write_by = NEVER

@@ -1,0 +1,143 @@
+"""From a request to its pipeline, and from an error to its page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+
+from piped.engine.journey import journey
+from piped.errors import Unavailable
+from piped.providers.web.failures import status_of
+from piped.providers.web.pages import page, traceback_page
+from piped.providers.web.request import Request
+from piped.providers.web.routing import Router, Target
+
+log = structlog.get_logger("piped.web")
+
+LOCAL: Final = ("127.0.0.1", "::1")
+
+
+class Dispatcher:
+    """Gives each request to the pipeline of its path, and answers for those that fail."""
+
+    __slots__ = ("debuggers", "level", "router", "site", "spawn")
+
+    def __init__(
+        self,
+        site: str,
+        router: Router,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        level: str = "error",
+        debuggers: frozenset[str] = frozenset(),
+    ) -> None:
+        self.site = site
+        self.router = router
+        self.spawn = spawn
+        self.level = level  # at which failures are logged
+        self.debuggers = debuggers  # addresses of clients that are shown tracebacks
+
+    def dispatch(self, request: Request) -> None:
+        """Run the pipeline of a request: at once if it is synchronous, else in a task."""
+        token = journey.set(request.id)
+        try:
+            self._run(request)
+        finally:
+            journey.reset(token)
+
+    def _run(self, request: Request) -> None:
+        path = request._target.partition(b"?")[0].decode("latin-1")
+        target, request.postpath = self.router.find(path)
+        if target is None:
+            return self.answer(request, 404)
+        request.prepath = list(target.prepath)
+        request.deadline_s = target.deadline_s
+        resource = target.pipeline.resource
+        if resource is None or not resource.is_ready:
+            return self.answer_unavailable(request)
+        try:
+            pipeline = resource.value
+            if pipeline.is_async:
+                request.treat_in(self.spawn(self._run_async(request, target, pipeline)))
+            else:
+                pipeline.now({"request": request})
+        except Exception as error:
+            self._fail(request, target, error)
+
+    async def _run_async(self, request: Request, target: Target, pipeline: Any) -> None:
+        try:
+            await pipeline({"request": request})
+        except Exception as error:
+            self._fail(request, target, error)
+        finally:
+            request.take_task()
+
+    def answer(self, request: Request, status: int, *headers: tuple[str, str]) -> None:
+        """Answer a request with an error page, unless it has been answered."""
+        if request.is_finished:
+            return
+        kind, body = page(status, request.id, request.headers.get("accept", ""))
+        self._send(request, status, kind, body, *headers)
+
+    def answer_unavailable(self, request: Request) -> None:
+        """Answer that it may work a second later."""
+        self.answer(request, 503, ("retry-after", "1"))
+
+    def miss_deadline(self, request: Request) -> None:
+        """Answer a request whose pipeline took too long, and cancel that."""
+        token = journey.set(request.id)
+        try:
+            log.warning("deadline missed", **self._facts(request), deadline_s=request.deadline_s)
+            self.answer(request, 504)
+        finally:
+            journey.reset(token)
+
+    def _fail(self, request: Request, target: Target, error: Exception) -> None:
+        if isinstance(error, Unavailable) and not target.pipeline.is_ready:
+            self.answer_unavailable(request)
+            return
+        status = status_of(error, target.errors)
+        self._log(request, status, error)
+        if request.is_finished:
+            return
+        if status >= 500 and self._may_debug(request):
+            self._send(request, status, *traceback_page(status, request.id, error))
+        else:
+            self.answer(request, status)
+
+    def _log(self, request: Request, status: int, error: Exception) -> None:
+        event = "request failed"
+        facts = self._facts(request) | {"error": f"{type(error).__name__}: {error}"}
+        if request.is_finished:
+            event = "pipeline failed after the answer"
+        else:
+            facts["status"] = status
+        if places := getattr(error, "__notes__", None):
+            facts["at"] = "; ".join(places)
+        if status >= 500:
+            getattr(log, self.level)(event, **facts, exc_info=error)
+        else:
+            log.info(event, **facts)
+
+    def _facts(self, request: Request) -> dict[str, Any]:
+        return {
+            "site": self.site,
+            "id": request.id,
+            "method": request.method,
+            "path": request.path,
+        }
+
+    def _may_debug(self, request: Request) -> bool:
+        """Tell whether the client is trusted, and was not led here by a foreign page's name."""
+        host = request.headers.get("host", "")
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        return request.client_ip in self.debuggers and name in ("localhost", *LOCAL)
+
+    def _send(
+        self, request: Request, status: int, kind: str, body: bytes, *headers: tuple[str, str]
+    ) -> None:
+        request.reset_answer()
+        more = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"), *headers)
+        request.answer(body, status, kind, more)

@@ -1,0 +1,283 @@
+"""A request: what a client asks for, and the one answer that it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import msgspec
+
+from piped.engine.journey import new_journey
+from piped.errors import BatonError
+from piped.providers.web.arguments import Args, BadRequest, read_fields
+from piped.providers.web.headers import Headers, header_line
+from piped.providers.web.limits import ANSWER_BYTES, Counters
+
+
+class Way(Protocol):
+    """What takes the answer of a request to its client: a connection."""
+
+    counters: Counters
+
+    def respond(self, request: Request, body: bytes) -> None: ...
+
+
+class Request:
+    """One request of a client.
+
+    It is answered once, by whoever comes first, from any pipeline, at any time before its
+    deadline. A second answer is ignored and counted.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_args",
+        "_body",
+        "_counters",
+        "_fields",
+        "_headers",
+        "_path",
+        "_status",
+        "_target",
+        "_task",
+        "_way",
+        "_written",
+        "answer_lines",
+        "client_ip",
+        "deadline_s",
+        "id",
+        "is_disconnected",
+        "is_finished",
+        "is_kept_alive",
+        "is_old",
+        "method",
+        "postpath",
+        "prepath",
+    )
+
+    def __init__(self) -> None:
+        self.id = new_journey()
+        self.method = ""
+        self.client_ip = ""
+        self.prepath: list[str] = []
+        self.postpath: list[str] = []
+        self.deadline_s = 30.0
+        self.is_finished = False
+        self.is_disconnected = False
+        self.is_kept_alive = False
+        self.is_old = False  # of HTTP/1.0
+        self.answer_lines: list[tuple[str, bytes]] = []
+        self._args: Args | None = None
+        self._body: bytes | bytearray = b""
+        self._counters: Counters | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._headers: Headers | None = None
+        self._path: str | None = None
+        self._status = 200
+        self._target = b""
+        self._task: asyncio.Task[None] | None = None
+        self._way: Way | None = None
+        self._written: bytearray | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.id} {self.method} {self.path}>"
+
+    @property
+    def __baton_id__(self) -> int:
+        return self.id
+
+    @property
+    def uri(self) -> str:
+        """The target as it was sent: path and query."""
+        return self._target.decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded."""
+        if self._path is None:
+            self._path = unquote(self._target.partition(b"?")[0].decode("latin-1"))
+        return self._path
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        if self._headers is None:
+            self._headers = Headers(self._fields)
+        return self._headers
+
+    @property
+    def args(self) -> Args:
+        """The arguments of the query and of a form, read when first asked for.
+
+        Raises:
+            BadRequest: There are more than a thousand.
+        """
+        if self._args is None:
+            args = Args(read_fields(self._target.partition(b"?")[2]))
+            kind = self.headers.get("content-type", "") if self._body else ""
+            if kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+                for name, values in read_fields(self._body).items():
+                    args.setdefault(name, []).extend(values)
+            self._args = args
+        return self._args
+
+    def body(self) -> bytes:
+        """Return the body as it was sent."""
+        return bytes(self._body)
+
+    def text(self) -> str:
+        """Return the body as text.
+
+        Raises:
+            BadRequest: It is not UTF-8.
+        """
+        try:
+            return self._body.decode()
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"the body is not UTF-8: {error}") from error
+
+    def json(self) -> Any:
+        """Return what the body says in JSON; whole numbers are exact.
+
+        Raises:
+            BadRequest: It is no JSON.
+        """
+        try:
+            return msgspec.json.decode(self._body)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"the body is not JSON: {error}") from error
+
+    @property
+    def status(self) -> int:
+        """The status of the answer, 200 unless it is set."""
+        return self._status
+
+    @status.setter
+    def status(self, status: int) -> None:
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise BatonError(f"expected a status from 200 to 599, got {status!r}")
+        self._status = status
+
+    def set_header(self, name: str, value: str) -> None:
+        """Set a header field of the answer, in place of one of the same name.
+
+        Raises:
+            BatonError: It cannot be a header field, or it is the site's own.
+        """
+        line, key = header_line(name, value), name.lower()
+        if self.answer_lines:
+            self.answer_lines = [each for each in self.answer_lines if each[0] != key]
+        self.answer_lines.append((key, line))
+
+    def add_header(self, name: str, value: str) -> None:
+        """Add a header field to the answer, beside others of the same name (``set-cookie``)."""
+        self.answer_lines.append((name.lower(), header_line(name, value)))
+
+    def write(self, content: bytes | bytearray | memoryview) -> None:
+        """Collect a piece of the answer; all pieces are sent when it is finished.
+
+        Raises:
+            BatonError: It is not bytes, or more than an answer may have.
+        """
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise BatonError(f"expected bytes, got {type(content).__name__}")
+        if self.is_finished:
+            return
+        if self._written is None:
+            self._written = bytearray()
+        if len(self._written) + len(content) > ANSWER_BYTES:
+            raise BatonError(f"an answer must not be longer than {ANSWER_BYTES} bytes")
+        self._written += content
+
+    def finish(self) -> bool:
+        """Send the answer; tell whether this was the first, and somebody was there to get it."""
+        return self._finish(b"" if self._written is None else bytes(self._written))
+
+    def _finish(self, body: bytes) -> bool:
+        way = self._way
+        if self.is_finished or way is None:
+            if self._counters is not None and not self.is_disconnected:
+                self._counters.second_answers += 1
+            return False
+        self.is_finished = True
+        self._way = self._task = self._written = None
+        way.respond(self, body)
+        return True
+
+    def answer(
+        self,
+        body: bytes,
+        status: int = 200,
+        content_type: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> bool:
+        """Send a whole answer; tell whether it was the first.
+
+        Args:
+            body: What follows on what was written before.
+            status: The status, from 200 to 599.
+            content_type: The header field of that name; ``text/html`` if there is none.
+            headers: More header fields.
+        """
+        if self.is_finished:
+            return self._finish(b"")
+        if status != self._status:
+            self.status = status
+        if content_type is not None:
+            self.set_header("content-type", content_type)
+        for name, value in headers:
+            self.add_header(name, value)
+        if self._written is None and body.__class__ is bytes:
+            return self._finish(body)
+        self.write(body)
+        return self.finish()
+
+    def reset_answer(self) -> None:
+        """Forget what was set and written for the answer so far."""
+        self._status, self._written, self.answer_lines = 200, None, []
+
+    def redirect(self, url: str) -> None:
+        """Make the answer send the client to another place, as status 302."""
+        self.set_header("location", url)
+        self.status = 302
+
+    def accept(self, way: Way) -> None:
+        """Be told the way that the answer takes."""
+        self._way, self._counters = way, way.counters
+
+    def leave(self) -> None:
+        """Be told that the client is gone: no answer is needed, and the pipeline is cancelled."""
+        self.is_finished = self.is_disconnected = True
+        self._way = self._written = None
+        if (task := self.take_task()) is not None:
+            task.cancel()
+
+    def treat_in(self, task: asyncio.Task[None]) -> None:
+        """Be told the task in which the pipeline runs."""
+        if not self.is_finished:
+            self._task = task
+
+    def take_task(self) -> asyncio.Task[None] | None:
+        """Return the task in which the pipeline runs, if it does, and forget it."""
+        task, self._task = self._task, None
+        return task
+
+    # The ancestor's spellings.
+
+    @property
+    def finished(self) -> bool:
+        return self.is_finished
+
+    def getHeader(self, name: str) -> str | None:  # noqa: N802
+        return self.headers.get(name)
+
+    def setHeader(self, name: str, value: str) -> None:  # noqa: N802
+        self.set_header(name, value)
+
+    def setResponseCode(self, code: int) -> None:  # noqa: N802
+        self.status = code
+
+    def getClientIP(self) -> str:  # noqa: N802
+        return self.client_ip

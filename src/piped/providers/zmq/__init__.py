@@ -1,0 +1,127 @@
+"""ZeroMQ queues: ``zmq`` in a document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import field
+from typing import Annotated, Any, Final
+
+import structlog
+import zmq
+
+from piped.errors import Misconfigured
+from piped.providers.zmq import endpoints
+from piped.providers.zmq.poller import Poller
+from piped.providers.zmq.queue import Queue
+from piped.providers.zmq.socket import QueueSocket
+from piped.spec import Meta, Provider, provider
+
+__all__ = ["Poller", "Queue", "QueueSocket", "Zmq"]
+
+FLUSH_S: Final = 1.0
+"""How long the queues may go on sending what they have kept when they close."""
+
+log = structlog.get_logger("piped.zmq")
+
+
+@provider("zmq")
+class Zmq(Provider):
+    """Send and receive messages over ZeroMQ, without a broker.
+
+    A queue is made when a pipeline sends to it, or when it has a processor; so processes can share
+    one file of queues. Delivery is at most once: what a dead peer had taken is lost.
+    """
+
+    queues: Annotated[
+        dict[str, Queue], Meta(description="The queues, by the names that pipelines use.")
+    ] = field(default_factory=dict)
+    maximum_batch_size: Annotated[
+        int, Meta(ge=1, description="How many messages of a queue are treated in one turn.")
+    ] = 64
+    poll_timeout: Annotated[
+        float, Meta(ge=0, description="Has no effect: nothing is polled any more.")
+    ] = 100
+    essential: Annotated[
+        bool, Meta(description="Whether the process fails when this has failed for good.")
+    ] = True
+
+    def offers(self) -> Iterable[str]:
+        for name in self.queues:
+            yield f"zmq.queue.{name}"
+            yield f"zmq.socket.{name}"
+        yield "zmq.poller"
+        yield "zmq.context"
+
+    def feeds(self) -> bool:
+        return any(queue.processor is not None for queue in self.queues.values())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Mapping[str, Any]]:
+        context = zmq.Context()
+        sockets: list[QueueSocket] = []
+        poller = Poller()
+        try:
+            self._open(context, sockets)
+            async with asyncio.TaskGroup() as group:
+                if self.is_feeding:
+                    for socket in sockets:
+                        socket.read(poller, group, self.maximum_batch_size)
+                for socket in sockets:
+                    socket.start()
+                try:
+                    yield {**_resources(sockets), "zmq.poller": poller, "zmq.context": context}
+                finally:
+                    for socket in sockets:
+                        socket.stop_reading()
+                for socket in sockets:
+                    await socket.treated()
+            await _flush(sockets)
+        finally:
+            for socket in sockets:
+                socket.close()
+            await asyncio.to_thread(context.term)  # it waits until the last messages are sent
+
+    def _open(self, context: zmq.Context[zmq.Socket[bytes]], sockets: list[QueueSocket]) -> None:
+        for name, queue in self.queues.items():
+            if self._is_wanted(name, queue):
+                sockets.append(QueueSocket(name, queue, context))
+                sockets[-1].configure()
+        for socket in tuple(sockets):
+            try:
+                socket.bind()
+            except Misconfigured as error:
+                if self.queues[socket.name].essential:
+                    raise
+                log.warning("queue lost", queue=socket.name, reason=str(error))
+                sockets.remove(socket)
+                socket.close()
+        _warn_of_open(sockets)
+        for socket in sockets:
+            socket.connect()
+
+    def _is_wanted(self, name: str, queue: Queue) -> bool:
+        if not self.needed.isdisjoint((f"zmq.queue.{name}", f"zmq.socket.{name}")):
+            return True
+        return self.is_feeding and queue.processor is not None
+
+
+def _resources(sockets: Iterable[QueueSocket]) -> dict[str, Any]:
+    kinds = ("queue", "socket")
+    return {f"zmq.{kind}.{socket.name}": socket for socket in sockets for kind in kinds}
+
+
+def _warn_of_open(sockets: Iterable[QueueSocket]) -> None:
+    found = [each for socket in sockets if socket.is_raw for each in socket.endpoints]
+    if found := [each for each in found if endpoints.is_open(each)]:
+        log.warning("unauthenticated: other machines can reach these queues", addresses=found)
+
+
+async def _flush(sockets: Iterable[QueueSocket]) -> None:
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            for socket in sockets:
+                await socket.flushed()
+    except TimeoutError:
+        pass  # each socket says what it could not send

@@ -1,0 +1,68 @@
+"""The receiving side of a queue: bounded draining, of messages or of news about subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+import zmq
+
+from piped.providers.zmq.messages import receive
+from piped.providers.zmq.poller import Poller
+from piped.providers.zmq.slots import Slots
+
+BUDGET_S: Final = 0.001
+"""How long the messages of one turn may keep the event loop, beside their number."""
+
+
+class Inbound:
+    """Takes messages out of a socket and has them treated.
+
+    It takes no more than can be treated now; the rest stays in the socket and, above its
+    high-water mark, with the peer.
+    """
+
+    __slots__ = ("_batch", "_poller", "_slots", "_socket")
+
+    def __init__(self, socket: zmq.Socket[bytes], slots: Slots, poller: Poller, batch: int) -> None:
+        self._socket, self._slots, self._poller, self._batch = socket, slots, poller, batch
+
+    def drain(self) -> bool:
+        """Treat what is there, within the budget; tell whether to go on in the next turn."""
+        until = perf_counter() + BUDGET_S  # the clock of uvloop stands still during a turn
+        for _ in range(self._batch):
+            if not self._poller.is_running or not self._slots.has_room():
+                return False
+            try:
+                message = receive(self._socket)
+            except zmq.Again:
+                return False
+            self._slots.treat(message)
+            if perf_counter() >= until:
+                break
+        return True
+
+
+class Subscriptions:
+    """What the peers of a publisher have subscribed to."""
+
+    __slots__ = ("_on_change", "_socket", "_topics")
+
+    def __init__(self, socket: zmq.Socket[bytes], on_change: Callable[[bool], None]) -> None:
+        self._socket, self._on_change = socket, on_change
+        self._topics: set[bytes] = set()
+
+    def drain(self) -> bool:
+        """Take the news of the peers; tell whether there is more."""
+        for _ in range(64):
+            try:
+                news = receive(self._socket)
+            except zmq.Again:
+                return False
+            if isinstance(news, bytes) and news[:1] == b"\x01":
+                self._topics.add(news[1:])
+            elif isinstance(news, bytes) and news[:1] == b"\x00":
+                self._topics.discard(news[1:])
+            self._on_change(bool(self._topics))
+        return True

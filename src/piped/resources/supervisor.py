@@ -1,0 +1,161 @@
+"""Keeps providers alive: enters them, announces what they bring, and enters them again.
+
+`Unavailable` is retried for ever with back-off; any other error counts, and five in a minute make
+the provider failed for good; `Misconfigured` does so at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from piped.errors import Misconfigured, PipedError, Unavailable
+from piped.resources.resource import Resource
+from piped.spec import Provider
+
+log = structlog.get_logger("piped.supervisor")
+
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 30.0
+ERRORS: Final = 5
+WITHIN_S: Final = 60.0
+CLOSING_S: Final = 10.0
+"""How long a provider may take to close, beside its drain, before it is cancelled."""
+
+
+class EssentialFailed(PipedError):
+    """Raised when an essential provider has failed for good at the first start."""
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """One provider under supervision: what became of it, and the switch that ends it."""
+
+    provider: Provider
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)  # the first try had an outcome
+    failure: Exception | None = None  # why it has failed for good
+    pauses: int = 0
+    errors: deque[float] = field(default_factory=lambda: deque(maxlen=ERRORS))
+    task: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    """Starts providers in order, keeps them running, and closes them in the opposite order."""
+
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        resources: Mapping[str, Resource],
+        chance: random.Random | None = None,
+    ) -> None:
+        self.lives = [Life(provider) for provider in providers]
+        self._resources = resources
+        self._random = chance or random.Random()
+
+    @property
+    def failures(self) -> dict[str, Exception]:
+        """The providers that have failed for good, by label, and why."""
+        return {life.provider.label: life.failure for life in self.lives if life.failure}
+
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Start each provider and wait for the outcome of its first try.
+
+        Raises:
+            EssentialFailed: One that the process cannot do without has failed for good.
+        """
+        for life in self.lives:
+            life.task = group.create_task(self._keep(life), name=f"keep {life.provider.label}")
+            await life.settled.wait()
+            if life.failure and life.provider.essential:
+                raise EssentialFailed(f"{life.provider.label}: {life.failure}") from life.failure
+
+    async def stop(self) -> None:
+        """Close the providers, dependents first; each within its drain and a little more."""
+        for life in reversed(self.lives):
+            life.closing.set()
+            if life.task is None:
+                continue
+            bound = CLOSING_S + (life.provider.drain_s if life.provider.is_edge else 0)
+            done, _ = await asyncio.wait([life.task], timeout=bound)
+            if not done:
+                log.warning("provider does not close, cancelling it", provider=life.provider.label)
+                life.task.cancel()
+                await asyncio.wait([life.task], timeout=CLOSING_S)
+
+    async def _keep(self, life: Life) -> None:
+        try:
+            while not life.closing.is_set():
+                try:
+                    await self._run_once(life)
+                except Exception as error:
+                    if not self._may_try_again(life, _unwrapped(error)):
+                        return
+                if not life.closing.is_set():
+                    await self._pause(life)
+        finally:
+            life.settled.set()
+
+    async def _run_once(self, life: Life) -> None:
+        loop = asyncio.get_running_loop()
+        brought: Mapping[str, object] = {}
+        reason = "its provider ended"
+        try:
+            async with life.provider.running() as brought:
+                since = loop.time()
+                for name, value in brought.items():
+                    if name in self._resources:
+                        self._resources[name].ready(value)
+                life.settled.set()
+                await life.closing.wait()
+            reason = "closed"
+        except Exception as error:
+            reason = str(_unwrapped(error))
+            if brought and loop.time() - since > WITHIN_S:
+                life.pauses = 0
+            raise
+        finally:
+            for name in brought or life.provider.offers():
+                if name in self._resources:
+                    self._resources[name].lost(reason)
+
+    def _may_try_again(self, life: Life, error: Exception) -> bool:
+        """Tell whether the provider is entered again; else it has failed for good."""
+        label = life.provider.label
+        now = asyncio.get_running_loop().time()
+        if isinstance(error, Unavailable):
+            log.warning("unavailable, trying again", provider=label, reason=str(error))
+        elif isinstance(error, Misconfigured):
+            life.failure = error
+            log.error("failed for good", provider=label, reason=str(error))
+        else:
+            life.errors.append(now)
+            log.error("provider failed", provider=label, exc_info=error)
+            if len(life.errors) == ERRORS and now - life.errors[0] <= WITHIN_S:
+                life.failure = error
+                log.error("failed for good", provider=label, reason=f"{ERRORS} errors in a minute")
+        if life.failure or isinstance(error, Unavailable) or not life.provider.essential:
+            life.settled.set()
+        return life.failure is None
+
+    async def _pause(self, life: Life) -> None:
+        bound = min(FIRST_PAUSE_S * 2**life.pauses, LONGEST_PAUSE_S)
+        life.pauses += 1
+        try:
+            async with asyncio.timeout(bound * (0.5 + self._random.random() / 2)):
+                await life.closing.wait()
+        except TimeoutError:
+            pass
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return the one error in a group of one, which is how a TaskGroup tells of it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,255 @@
+"""Python in a document: lambdas and blocks of code, compiled once, with places in the document.
+
+A lambda is written without its keyword: ``"numbers: sum(numbers)"``. A block is the body of a
+function of ``self``, ``input`` and ``baton``. Both see builtins, their namespace, ``self`` and
+``logger``, and nothing else. Names that nobody defines are found before anything runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import logging
+import symtable
+import textwrap
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from piped.errors import Place, Problem
+
+ALWAYS_VISIBLE: Final = frozenset({*dir(builtins), "self", "logger"})
+
+
+def identify(value: object) -> int:
+    """Return what ``id(value)`` is in a document: a request's own number, else Python's ``id``.
+
+    A request's number is never used twice, so what waits for its answer under that number can
+    never get the answer of another.
+    """
+    number = getattr(value, "__baton_id__", None)
+    return id(value) if number is None else number
+
+
+class Namespace(dict[str, Any]):
+    """Names for code in a document, resolved: ``{time: time.time}`` is the function."""
+
+
+def find_python(dotted: str) -> Any:
+    """Import and return what a dotted Python name means, such as ``time.time``.
+
+    Raises:
+        ValueError: Nothing has that name.
+    """
+    if dotted.startswith("exceptions."):  # Python 2's name of what is in builtins now
+        dotted = "builtins." + dotted.removeprefix("exceptions.")
+    parts = dotted.split(".")
+    for split in range(len(parts), 0, -1):
+        name = ".".join(parts[:split])
+        try:
+            found: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise ValueError(f"cannot import '{name}': {error}") from error
+            continue
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"cannot import '{dotted}': {error}") from error
+        for part in parts[split:]:
+            if not hasattr(found, part):
+                raise ValueError(f"'{name}' has no '{part}'")
+            found = getattr(found, part)
+        return found
+    if len(parts) == 1 and hasattr(builtins, dotted):
+        return getattr(builtins, dotted)
+    raise ValueError(f"no module '{parts[0]}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Python text of a document, wrapped so that Python can parse it alone."""
+
+    text: str
+    place: Place
+    wrapped: str = field(repr=False)
+    head_lines: int = 0  # lines of the wrapping before the text
+    head_columns: int = 0  # signs of the wrapping before the first line of the text
+    indent: int = 0  # signs of the wrapping before each other line
+
+    def place_of(self, line: int, column: int) -> Place:
+        """Return the place in the document of a line (from 1) and column (from 0) as wrapped."""
+        below = max(line - 1 - self.head_lines, 0)
+        shift = self.head_columns if below == 0 else self.indent
+        return self.place.moved(below, max(column - shift, 0))
+
+    def parse(self) -> ast.Module:
+        """Parse the wrapped text, and make sure that Python would compile it.
+
+        Raises:
+            SyntaxProblem: It is no Python; it knows the place.
+        """
+        try:
+            tree = ast.parse(self.wrapped, self.place.file)
+            compile(tree, self.place.file, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            where = self.place_of(error.lineno or 1, (error.offset or 1) - 1)
+            raise SyntaxProblem(error.msg, where) from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise SyntaxProblem(str(error) or type(error).__name__, self.place) from error
+        return tree
+
+    def unknown_names(self, known: Container[str]) -> Iterator[Problem]:
+        """Yield a problem for each name in the text that nobody defines."""
+        free = dict.fromkeys(_free_names(symtable.symtable(self.wrapped, "<code>", "exec")))
+        uses = [node for node in ast.walk(self.parse()) if isinstance(node, ast.Name)]
+        for name in free:
+            if name in ALWAYS_VISIBLE or name in known:
+                continue
+            use = next((node for node in uses if node.id == name), None)
+            yield Problem(
+                code="unknown-name",
+                what=f"nobody defines '{name}'",
+                place=self.place_of(use.lineno, use.col_offset) if use else self.place,
+                hint=f"add it to the namespace, as in namespace: {{{name}: package.{name}}}",
+            )
+
+
+class SyntaxProblem(ValueError):
+    """Raised when text is no Python; ``place`` is where in the document."""
+
+    def __init__(self, message: str, place: Place) -> None:
+        self.place = place
+        super().__init__(message)
+
+
+def _free_names(table: symtable.SymbolTable) -> Iterator[str]:
+    if table.get_type() != "module":
+        for symbol in table.get_symbols():
+            if symbol.is_global() and symbol.is_referenced() and not symbol.is_assigned():
+                yield symbol.get_name()
+    for child in table.get_children():
+        yield from _free_names(child)
+
+
+def scope(namespace: Mapping[str, Any], self_: object) -> dict[str, Any]:
+    """Return the globals of code in a document."""
+    return {
+        "__builtins__": builtins,
+        "id": identify,
+        "logger": logging.getLogger("piped.document"),
+        **namespace,
+        "self": self_,
+    }
+
+
+class Lambda:
+    """A function of one argument, written as a lambda without its keyword: ``"n: n * 2"``.
+
+    Raises:
+        SyntaxProblem: The text is no lambda.
+    """
+
+    __slots__ = ("source", "text")
+
+    def __init__(self, text: str, place: Place | None = None) -> None:
+        text = text.strip()
+        place = place or Place("<lambda>", 1, 1)
+        self.text = text
+        self.source = Source(text, place, f"(lambda {text}\n)", head_columns=8)
+        tree = self.source.parse()
+        statement = tree.body[0] if len(tree.body) == 1 else None
+        body = statement.value if isinstance(statement, ast.Expr) else None
+        if not isinstance(body, ast.Lambda):
+            raise SyntaxProblem("expected one lambda, such as 'n: n * 2'", place)
+        arguments = body.args
+        positional = len(arguments.posonlyargs) + len(arguments.args)
+        required = positional - len(arguments.defaults)
+        named = [d for d in arguments.kw_defaults if d is None]
+        if required > 1 or named or (positional == 0 and arguments.vararg is None):
+            raise SyntaxProblem("expected a lambda of one argument, such as 'n: n * 2'", place)
+
+    def __repr__(self) -> str:
+        return f"Lambda({self.text!r})"
+
+    def check(self, namespace: Container[str] = ()) -> Iterator[Problem]:
+        """Yield a problem for each name that nobody defines."""
+        yield from self.source.unknown_names(namespace)
+
+    def compile(self, namespace: Mapping[str, Any], self_: object = None) -> Callable[[Any], Any]:
+        """Return the function."""
+        tree = ast.increment_lineno(self.source.parse(), self.source.place.line - 1)
+        statement = tree.body[0]
+        assert isinstance(statement, ast.Expr)
+        expression = ast.Expression(statement.value)
+        code = compile(expression, self.source.place.file, "eval", dont_inherit=True)
+        function: Callable[[Any], Any] = eval(code, scope(namespace, self_))  # noqa: S307 - a document is a program
+        return function
+
+
+class Code:
+    """The body of a function of ``self``, ``input`` and ``baton``; async where it awaits.
+
+    Raises:
+        SyntaxProblem: The text is no Python.
+    """
+
+    __slots__ = ("is_async", "is_generator", "returns", "source", "text")
+
+    def __init__(self, text: str, place: Place | None = None) -> None:
+        self.text = text
+        place = place or Place("<code>", 1, 1)
+        self.source = _wrap(text, place, "async def")
+        inside = list(_own_nodes(self.source.parse().body[0]))
+        self.is_async = any(isinstance(n, ast.Await | ast.AsyncFor | ast.AsyncWith) for n in inside)
+        self.is_async |= any(isinstance(n, ast.comprehension) and n.is_async for n in inside)
+        self.is_generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in inside)
+        self.returns = any(isinstance(n, ast.Return) and n.value is not None for n in inside)
+        if not self.is_async:
+            self.source = _wrap(text, place, "def")
+            self.source.parse()
+
+    def __repr__(self) -> str:
+        return f"Code({self.text!r})"
+
+    def check(self, namespace: Container[str] = ()) -> Iterator[Problem]:
+        """Yield a problem for each name that nobody defines."""
+        yield from self.source.unknown_names(namespace)
+
+    def compile(self, namespace: Mapping[str, Any], self_: object) -> Callable[[Any, Any], Any]:
+        """Return the function of input and baton; a coroutine function where the code awaits."""
+        tree = ast.increment_lineno(self.source.parse(), self.source.place.line - 2)
+        function = tree.body[0]
+        assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        function.args.args = function.args.args[1:]  # `self` is a global of the function
+        inside = scope(namespace, self_)
+        exec(compile(tree, self.source.place.file, "exec", dont_inherit=True), inside)  # noqa: S102 - a document is a program
+        made: Callable[[Any, Any], Any] = inside["process"]
+        return made
+
+
+def _wrap(text: str, place: Place, keyword: str) -> Source:
+    """Return code as the body of a function.
+
+    Its common indentation goes; the first line may be indented differently from the rest.
+    """
+    lead = len(text) - len(text.lstrip("\n"))
+    body = text.strip("\n").expandtabs()
+    first, _, rest = body.partition("\n")
+    for even in (textwrap.dedent(body), f"{first.strip()}\n{textwrap.dedent(rest)}"):
+        head = f"{keyword} process(self, input, baton):\n"
+        wrapped = head + textwrap.indent(even, "    ") + "\n    pass\n"
+        source = Source(text, place.moved(lead, 0), wrapped, 1, 4, 4)
+        try:
+            ast.parse(wrapped)
+        except (SyntaxError, ValueError):
+            continue
+        break
+    return source
+
+
+def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function, without those of functions inside it."""
+    for node in ast.iter_child_nodes(function):
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            yield from _own_nodes(node)

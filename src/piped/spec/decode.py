@@ -1,0 +1,262 @@
+"""From nodes of a document to components: every parameter by itself, all problems at once."""
+
+from __future__ import annotations
+
+import operator
+import re
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from piped.batons import BatonPath
+from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
+from piped.errors import Level, Place, Problem, suggest
+from piped.spec.code import SyntaxProblem
+from piped.spec.components import Parameter, Spec, spec_of
+from piped.spec.types import ROWS, Input, WrongValue
+
+T = TypeVar("T")
+
+INVALID: Final = object()
+
+BOUNDS: Final = (
+    ("ge", operator.ge, ">="),
+    ("gt", operator.gt, ">"),
+    ("le", operator.le, "<="),
+    ("lt", operator.lt, "<"),
+)
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Makes components of mappings and collects what is wrong with them."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def component(self, spec: Spec, node: Node, at: str, **given: Any) -> Any:
+        """Return the component that a mapping describes, or INVALID.
+
+        Args:
+            spec: What the component says of itself.
+            node: The mapping of its parameters; null counts as an empty one.
+            at: Its path in the document.
+            given: Values of fields that do not stand in the mapping.
+        """
+        before = len(self._errors())
+        if isinstance(node, Scalar) and node.value is None:
+            node = Mapping(node.place)
+        if not isinstance(node, Mapping):
+            return self._wrong(
+                node, at, f"expected the parameters of {spec.name}, got {_shown(node)}"
+            )
+        values = {**given, **self._parameters(spec, node, at)}
+        self._fail_if_missing(spec, node, at, given)
+        if len(self._errors()) > before:
+            return INVALID
+        made = spec.component(**values)
+        self.problems += [each.located(node.place, at) for each in _checked(made)]
+        return INVALID if len(self._errors()) > before else made
+
+    def section(self, spec: Spec, node: Node, at: str) -> Any:
+        """Return the provider that a section of the document describes, or INVALID."""
+        if spec.entries is None:
+            return self.component(spec, node, at)
+        parameter = spec.parameters[spec.entries]
+        if isinstance(node, Scalar) and node.value is None:
+            node = Mapping(node.place)
+        entries = self.value(parameter.hint, node, at)
+        if entries is INVALID:
+            return INVALID
+        return self.component(spec, Mapping(node.place), at, **{parameter.field: entries})
+
+    def value(self, hint: Any, node: Node, at: str) -> Any:
+        """Return the value of a node as a type, or INVALID.
+
+        A class with ``__read__(node, decoder, at)`` reads itself: a tree with the user's own keys.
+        """
+        bare = _bare(hint)
+        origin, arguments = get_origin(bare), get_args(bare)
+        if origin in (Union, types.UnionType):
+            return self._union(hint, bare, node, at)
+        row = ROWS.get(origin or bare)
+        if row is not None:
+            return self._bounded(hint, self._read(row.read, node, at), node, at)
+        if origin is Input:
+            return self._input(arguments[0], node, at)
+        if hasattr(bare, "__read__"):
+            return bare.__read__(node, self, at)
+        if isinstance(bare, type) and (spec := spec_of(bare)):
+            return self.component(spec, node, at)
+        if origin is list and isinstance(node, Sequence):
+            return self._all(
+                [(arguments[0], item, f"{at}[{i}]") for i, item in enumerate(node.items)]
+            )
+        if origin is dict and isinstance(node, Mapping):
+            keys = [key if arguments[0] is Any else str(key) for key in node.entries]
+            parts = [(arguments[1], e.node, f"{at}.{k}") for k, e in node.items()]
+            values = self._all(parts)
+            return INVALID if values is INVALID else dict(zip(keys, values, strict=True))
+        return self._leaf(hint, node, at)
+
+    def _parameters(self, spec: Spec, node: Mapping, at: str) -> dict[str, Any]:
+        values = {}
+        for key, entry in node.items():
+            parameter = spec.parameters.get(key)
+            if parameter is None:
+                what = f"{spec.name} has no parameter '{key}'"
+                hint = suggest(str(key), spec.parameters)
+                self._report("unknown-parameter", what, entry.key_place, f"{at}.{key}", hint)
+                continue
+            value = self.value(parameter.hint, entry.node, f"{at}.{key}")
+            if value is not INVALID:
+                values[parameter.field] = value
+        return values
+
+    def _fail_if_missing(self, spec: Spec, node: Mapping, at: str, given: dict[str, Any]) -> None:
+        for key, parameter in spec.parameters.items():
+            if parameter.required and key not in node.entries and parameter.field not in given:
+                what = f"{spec.name} needs the parameter '{key}'"
+                hint = f"add {key}: {words(parameter.hint)}"
+                self._report("missing-parameter", what, node.place, at, hint)
+
+    def _union(self, hint: Any, bare: Any, node: Node, at: str) -> Any:
+        choices = [each for each in get_args(bare) if each is not type(None)]
+        if isinstance(node, Scalar) and node.value is None and type(None) in get_args(bare):
+            return None
+        special = [each for each in choices if _is_special(each)]
+        if not special:
+            return self._leaf(hint, node, at)
+        if len(choices) == 1:
+            return self.value(choices[0], node, at)
+        for choice in choices:  # the first that takes it; else all are named
+            attempt = Decoder()
+            value = attempt.value(choice, node, at)
+            if value is not INVALID:
+                self.problems += attempt.problems
+                return value
+        return self._wrong(node, at, f"expected {words(hint)}, got {_shown(node)}")
+
+    def _input(self, hint: Any, node: Node, at: str) -> Any:
+        if isinstance(node, Scalar) and isinstance(node.value, BatonPath):
+            return Input(node.value)
+        value = self.value(hint, node, at)
+        return INVALID if value is INVALID else Input(value)
+
+    def _all(self, parts: list[tuple[Any, Node, str]]) -> Any:
+        values = [self.value(*each) for each in parts]
+        return INVALID if any(each is INVALID for each in values) else values
+
+    def _read(self, read: Callable[[Node], Any], node: Node, at: str) -> Any:
+        try:
+            return read(node)
+        except SyntaxProblem as error:
+            self._report("python-syntax", f"{error}", error.place, at)
+        except WrongValue as error:
+            self._report("wrong-value", f"{error}", error.place or node.place, at, error.hint)
+        return INVALID
+
+    def _bounded(self, hint: Any, value: Any, node: Node, at: str) -> Any:
+        """Return the value of a row's type where it is within the bounds of its `Meta`."""
+        if value is INVALID or not isinstance(value, int | float):
+            return value
+        for extra in getattr(hint, "__metadata__", ()):
+            for name, holds, sign in BOUNDS:
+                bound = getattr(extra, name, None)
+                if bound is not None and not holds(value, bound):
+                    what = f"expected {words(hint)} {sign} {bound:g}, got {_shown(node)}"
+                    return self._wrong(node, at, what)
+        return value
+
+    def _leaf(self, hint: Any, node: Node, at: str) -> Any:
+        external = isinstance(node, Scalar) and node.external
+        value = plain(node)
+        if external and isinstance(value, str):
+            bare = _bare(hint)
+            if bare in (str, Any):
+                return value
+            value = str(value).strip()
+        try:
+            try:
+                return msgspec.convert(value, hint, strict=not external)
+            except TypeError:  # msgspec bounds no unions such as `int | float`
+                bare = msgspec.convert(value, _bare(hint), strict=not external)
+                return self._bounded(hint, bare, node, at)
+        except msgspec.ValidationError as error:
+            return self._wrong(node, at, f"{_worded(error, hint)}, got {_shown(node)}")
+
+    def _wrong(self, node: Node, at: str, what: str) -> Any:
+        self._report("wrong-value", what, node.place, at)
+        return INVALID
+
+    def _report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
+        self.problems.append(Problem(code, what, place, at, hint=hint))
+
+    def _errors(self) -> list[Problem]:
+        return [each for each in self.problems if each.level is Level.ERROR]
+
+
+def words(hint: Any) -> str:
+    """Return a type in words: ``int``, ``duration``, ``'a' or 'b'``, ``list of path``."""
+    bare = _bare(hint)
+    origin, arguments = get_origin(bare), get_args(bare)
+    if row := ROWS.get(origin or bare):
+        return row.words
+    if origin in (Union, types.UnionType):
+        return " or ".join(words(each) for each in arguments)
+    if origin is typing.Literal:
+        return " or ".join(repr(each) for each in arguments)
+    if origin is Input:
+        return f"{words(arguments[0])} (or !path)"
+    if origin is list:
+        return f"list of {words(arguments[0])}"
+    if origin is dict:
+        return f"mapping of names to {words(arguments[1])}"
+    if bare is type(None):
+        return "null"
+    if bare is Any:
+        return "any value"
+    return "mapping" if spec_of(bare) else str(bare.__name__)
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _is_special(hint: Any) -> bool:
+    bare = _bare(hint)
+    origin = get_origin(bare) or bare
+    return (
+        origin in ROWS
+        or origin is Input
+        or hasattr(origin, "__read__")
+        or (isinstance(origin, type) and spec_of(origin) is not None)
+        or any(_is_special(each) for each in get_args(bare) if not isinstance(each, str))
+    )
+
+
+def _worded(error: msgspec.ValidationError, hint: Any) -> str:
+    text = str(error).partition(" - at ")[0]
+    if match := re.match(r"Expected `([^`]*)`( (?:of|<|>|=|with).*)?", text):
+        kind = words(hint) if "|" in match[1] or match[1] in ("object", "array") else match[1]
+        return f"expected {kind}{match[2] or ''}".replace("`", "")
+    if text.startswith("Invalid enum value"):
+        return f"expected {words(hint)}"
+    return text[:1].lower() + text[1:].replace("`", "")
+
+
+def _shown(node: Node) -> str:
+    value = plain(node)
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _checked(made: Any) -> list[Problem]:
+    check = getattr(made, "check", None)
+    return list(check()) if check else []
+
+
+__all__ = ["INVALID", "Decoder", "Parameter", "words"]

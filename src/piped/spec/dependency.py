@@ -1,0 +1,127 @@
+"""What a component needs: named resources, reached through handles that are bound at start."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from piped.errors import Misconfigured, Place
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Provided(Protocol[T_co]):
+    """A named resource, seen by those who need it."""
+
+    @property
+    def is_ready(self) -> bool: ...
+
+    @property
+    def value(self) -> T_co:
+        """The resource itself.
+
+        Raises:
+            Unavailable: It is lost, or not started yet.
+        """
+
+    async def wait(self) -> T_co:
+        """Wait until it is ready, and return it."""
+
+
+@dataclass(slots=True, eq=False)
+class Dependency(Generic[T_co]):
+    """A resource that a component needs, by name: ``pipeline.web.compute``, ``context.pending``.
+
+    In a document: the name, or ``{provider: name, ...}``, whose other keys are ``options``.
+    """
+
+    name: str
+    place: Place | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    resource: Provided[T_co] | None = None
+
+    @property
+    def value(self) -> T_co:
+        """The resource itself; raises Unavailable while it is lost."""
+        return self._bound().value
+
+    @property
+    def is_ready(self) -> bool:
+        return self._bound().is_ready
+
+    async def wait(self) -> T_co:
+        """Wait until the resource is ready, and return it."""
+        return await self._bound().wait()
+
+    async def deliver(self, baton: Any) -> Any:
+        """Call the resource with a baton, as soon as it is ready, and await its answer."""
+        target: Any = await self.wait()
+        result = target(baton)
+        return await result if inspect.isawaitable(result) else result
+
+    def _bound(self) -> Provided[T_co]:
+        if self.resource is None:
+            raise Misconfigured(f"'{self.name}' is not bound to a resource")
+        return self.resource
+
+
+class PipelineName(Dependency[Any]):
+    """A pipeline, by the name it has below ``pipelines``.
+
+    A relative name begins with dots: each strips one part from the name of the pipeline in which
+    it is written, so in ``web.compute`` the name ``.write`` is ``web.write``.
+    """
+
+    __slots__ = ()
+
+    def resolve(self, pipeline: str) -> None:
+        """Make the name absolute, as it is written in that pipeline."""
+        self.name = f"pipeline.{absolute(self.name, pipeline)}"
+
+
+def absolute(name: str, pipeline: str) -> str:
+    """Return the absolute name of a pipeline that is named in another one.
+
+    Raises:
+        ValueError: The name has more dots than the pipeline has parts.
+    """
+    rest = name.lstrip(".")
+    dots = len(name) - len(rest)
+    if not dots:
+        return name
+    parts = pipeline.split(".")
+    if dots > len(parts):
+        raise ValueError(
+            f"'{name}' leads out of the pipelines: '{pipeline}' has {len(parts)} parts"
+        )
+    return ".".join([*parts[: len(parts) - dots], rest])
+
+
+class Dependencies(dict[str, Dependency[Any]]):
+    """Named resources for code in a document: ``self.dependencies.name`` is the resource."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name].value
+        except KeyError:
+            raise AttributeError(f"no dependency '{name}'") from None
+
+
+def dependencies_of(component: object) -> Iterator[Dependency[Any]]:
+    """Yield every dependency that a component holds, in its fields and in their parts."""
+    match component:
+        case Dependency():
+            yield component
+        case dict():
+            for value in component.values():
+                yield from dependencies_of(value)
+        case list() | tuple():
+            for value in component:
+                yield from dependencies_of(value)
+        case _ if hasattr(type(component), "__spec__"):
+            for name in type(component).__dataclass_fields__:  # type: ignore[attr-defined] # it is a dataclass
+                yield from dependencies_of(getattr(component, name, None))

@@ -1,0 +1,67 @@
+"""What all tests share: the event loops they run on, and a clock that can be moved."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+LOOPS = ["uvloop", "asyncio"]
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run each async test on uvloop and on plain asyncio."""
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+class MovableLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock a test can move: timers fire as if the seconds had passed."""
+
+    def __init__(self) -> None:
+        super().__init__(selectors.DefaultSelector())
+        self._ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock; what was due in between is called in the next turns of the loop."""
+        self._ahead += seconds
+
+
+class Clock:
+    """Moves the clock of the running loop, and lets the loop turn."""
+
+    async def advance(self, seconds: float, turns: int = 20) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, MovableLoop), "mark the test with @pytest.mark.usefixtures('clock')"
+        loop.advance(seconds)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def movable_loop() -> tuple[str, dict[str, Any]]:
+    """The anyio backend of tests that move the clock: `anyio_backend = movable_loop`."""
+    return "asyncio", {"loop_factory": MovableLoop}
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """A clock to move; needs a module or class whose `anyio_backend` is the movable loop."""
+    yield Clock()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fail a skipped test where nothing may be skipped: in `make test-all` and in CI."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("PIPED_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is not allowed here: {report.longrepr}"

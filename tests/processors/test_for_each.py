@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from piped.errors import AllPipelinesFailed, BatonError
+from tests.processors.conftest import Make, Problems, Run
+
+
+def half(n: int) -> int:
+    if n % 2:
+        error = ValueError(f"{n} is odd")
+        error.add_note("something else")
+        error.add_note("in pipelines.half[0].eval-lambda (site.yaml:3:7)")
+        error.add_note("in pipelines.web[0].for-each (site.yaml:9:7)")
+        raise error
+    return n // 2
+
+
+async def half_later(n: int) -> int:
+    return half(n)
+
+
+ODD = {
+    "error": {
+        "type": "ValueError",
+        "message": "3 is odd",
+        "at": "pipelines.half[0].eval-lambda (site.yaml:3:7)",
+    }
+}
+
+every_way = pytest.mark.parametrize(
+    ("half", "options"),
+    [(half, ""), (half_later, ""), (half, ", parallel: true"), (half_later, ", parallel: true")],
+    ids=["sync", "async", "parallel sync", "parallel"],
+)
+
+
+@every_way
+def test_for_each_keeps_the_order(run: Run, half: Any, options: str) -> None:
+    baton = run(f"for-each: {{pipeline: half{options}}}", [2, 4, 6], **{"pipeline.half": half})
+
+    assert baton == [1, 2, 3]
+
+
+@every_way
+def test_for_each_keeps_the_keys_of_a_dict(run: Run, half: Any, options: str) -> None:
+    text = f"for-each: {{pipeline: half{options}}}"
+
+    assert run(text, {"a": 2, "b": 4}, **{"pipeline.half": half}) == {"a": 1, "b": 2}
+
+
+@every_way
+@pytest.mark.parametrize("more", ["", ", done_on_first: true", ", fail_on_error: false"])
+def test_for_each_of_nothing_is_nothing(run: Run, half: Any, options: str, more: str) -> None:
+    text = f"for-each: {{pipeline: half{options}{more}}}"
+
+    assert run(text, [], **{"pipeline.half": half}) == []
+    assert run(text, {}, **{"pipeline.half": half}) == {}
+
+
+@every_way
+def test_for_each_raises_by_default(run: Run, half: Any, options: str) -> None:
+    items = [2, 3, 4]
+
+    with pytest.raises(ValueError, match="3 is odd"):
+        run(f"for-each: {{pipeline: half{options}}}", items, **{"pipeline.half": half})
+
+    assert items == [2, 3, 4]
+
+
+@every_way
+def test_for_each_tells_of_failures_in_their_place(run: Run, half: Any, options: str) -> None:
+    text = f"for-each: {{pipeline: half, fail_on_error: false{options}}}"
+
+    assert run(text, [2, 3, 4], **{"pipeline.half": half}) == [1, ODD, 2]
+    assert run(text, {"a": 2, "b": 3}, **{"pipeline.half": half}) == {"a": 1, "b": ODD}
+
+
+@every_way
+def test_for_each_is_done_on_the_first_success(run: Run, half: Any, options: str) -> None:
+    text = f"for-each: {{pipeline: half, done_on_first: true{options}}}"
+
+    assert run(text, [3, 4, 5, 6], **{"pipeline.half": half}) == 2
+
+
+@every_way
+def test_for_each_raises_if_no_success_was_the_first(run: Run, half: Any, options: str) -> None:
+    text = f"for-each: {{pipeline: half, done_on_first: true{options}}}"
+
+    with pytest.raises(AllPipelinesFailed) as raised:
+        run(text, [1, 3], **{"pipeline.half": half})
+
+    assert str(raised.value) == (
+        "all 2 pipelines failed (ValueError: 1 is odd, ValueError: 3 is odd)"
+    )
+
+
+def test_for_each_in_parallel_raises_if_all_failed_and_one_by_one_it_tells(run: Run) -> None:
+    text = "for-each: {pipeline: half, fail_on_error: false, parallel: %s}"
+
+    with pytest.raises(AllPipelinesFailed):
+        run(text % "true", [3], **{"pipeline.half": half})
+
+    assert run(text % "false", [3], **{"pipeline.half": half}) == [ODD]
+
+
+def test_for_each_without_a_place_tells_of_none(run: Run) -> None:
+    text = "for-each: {pipeline: invert, fail_on_error: false}"
+
+    baton = run(text, [0, 1], **{"pipeline.invert": lambda n: 1 // n})
+
+    failure = {"type": "ZeroDivisionError", "message": "integer division or modulo by zero"}
+    assert baton == [{"error": {**failure, "at": ""}}, 1]
+
+
+@pytest.mark.parametrize("items", [[1, 2, 3, 4, 5], {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}])
+def test_for_each_gives_chunks(run: Run, items: Any) -> None:
+    text = "for-each: {pipeline: same, chunk_size: 2}"
+
+    baton = run(text, items, **{"pipeline.same": lambda chunk: chunk})
+
+    assert baton == [[1, 2], [3, 4], [5]]
+
+
+def test_for_each_makes_its_outputs_of_all_results(run: Run) -> None:
+    text = """
+        for-each: {pipeline: same, namespace: {more: 1}, result_processor: "r: [len(r), *r, more]"}
+    """
+
+    assert run(text, (5, 6), **{"pipeline.same": lambda n: n}) == [[1, 5, 1], [1, 6, 1]]
+
+
+def test_for_each_resolves_relative_names(run: Run) -> None:
+    assert run("for-each: {pipeline: .half}", [2], **{"pipeline.web.half": half}) == [1]
+
+
+@pytest.mark.parametrize(("given", "kind"), [("ab", "str"), (b"ab", "bytes"), (5, "int")])
+def test_for_each_refuses_what_has_no_items(run: Run, given: Any, kind: str) -> None:
+    with pytest.raises(BatonError) as raised:
+        run("for-each: {pipeline: half}", given, **{"pipeline.half": half})
+
+    assert str(raised.value) == f"expected a list or a dict, got {kind}"
+
+
+def test_for_each_names_what_nobody_defines(problems: Problems) -> None:
+    assert problems("for-each: {pipeline: half, result_processor: '_: where'}") == [
+        "nobody defines 'where' (add it to the namespace, as in namespace: {where: package.where})"
+    ]
+    assert problems("for-each: {pipeline: half, chunk_size: 0}") == ["expected int >= 1, got 0"]
+
+
+class Crowd:
+    """Counts how many are in it at the same time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = self.left = 0
+
+    async def __call__(self, n: int) -> int:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0 if n else 3600)
+        except asyncio.CancelledError:
+            self.left += 1
+            raise
+        finally:
+            self.now -= 1
+        if n < 0:
+            raise ValueError(n)
+        return n
+
+
+def crowded(crowd: Crowd) -> Any:
+    async def pipeline(n: int) -> int:
+        return await crowd(n)
+
+    return pipeline
+
+
+def test_for_each_in_parallel_is_bounded(run: Run) -> None:
+    crowd = Crowd()
+    text = "for-each: {pipeline: crowd, parallel: true, max_parallel: 3}"
+
+    run(text, [1] * 10, **{"pipeline.crowd": crowded(crowd)})
+
+    assert crowd.most == 3
+
+
+def test_for_each_in_parallel_cancels_the_rest_after_the_first_success(run: Run) -> None:
+    crowd = Crowd()
+    text = "for-each: {pipeline: crowd, parallel: true, done_on_first: true}"
+
+    assert run(text, [0, -1, 7, 0], **{"pipeline.crowd": crowded(crowd)}) == 7
+
+    assert (crowd.now, crowd.left) == (0, 2)
+
+
+def test_for_each_in_parallel_has_one_first_though_others_do_not_let_themselves_cancel(
+    run: Run,
+) -> None:
+    async def stubborn(n: int) -> int:
+        try:
+            await asyncio.sleep(3600 if n else 0)
+        except asyncio.CancelledError:
+            return n
+        return n
+
+    text = "for-each: {pipeline: stubborn, parallel: true, done_on_first: true, max_parallel: 2}"
+
+    assert run(text, [5, 0, 6], **{"pipeline.stubborn": stubborn}) == 0
+
+
+def test_for_each_in_parallel_cancels_the_rest_after_a_failure(run: Run) -> None:
+    crowd = Crowd()
+    text = "for-each: {pipeline: crowd, parallel: true}"
+
+    with pytest.raises(ValueError, match="-1") as raised:
+        run(text, [0, -1, 0], **{"pipeline.crowd": crowded(crowd)})
+
+    assert raised.value.__context__ is None
+    assert (crowd.now, crowd.left) == (0, 2)
+
+
+@pytest.mark.anyio
+async def test_for_each_in_parallel_can_be_cancelled(make: Make) -> None:
+    crowd = Crowd()
+    text = "for-each: {pipeline: crowd, parallel: true, fail_on_error: false}"
+    step = make(text, **{"pipeline.crowd": crowded(crowd)}).step()
+    task = asyncio.create_task(step([0, 0]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (crowd.now, crowd.left) == (0, 2)

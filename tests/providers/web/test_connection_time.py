@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from piped.providers.web import Request
+from tests.conftest import Clock
+from tests.providers.web.support import request_bytes, serving, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    return movable_loop
+
+
+async def test_half_a_head_is_given_ten_seconds(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"GET / HTT")
+        await until(lambda: any(each.receiver.phase for each in served.server.connections))
+        await clock.advance(8)
+        await client.send(b"P/1.1\r\nx")
+        still_open = len(served.server.connections)
+        await clock.advance(4)
+        answer = await client.answer()
+        rest = await client.rest()
+        client.close()
+
+    assert still_open == 1
+    assert (answer.status, answer.headers["connection"], rest) == (408, "close", b"")
+    assert served.site.counters.refused == {"slow-header": 1}
+
+
+async def test_a_silent_connection_is_closed_without_a_word(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await until(lambda: served.server.connections)
+        await clock.advance(12)
+        rest = await client.rest()
+        client.close()
+
+    assert rest == b""
+
+
+async def test_a_body_is_given_thirty_seconds(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(request_bytes("/", "content-length: 9", method="POST") + b"abc")
+        await until(lambda: any(each.receiver.phase == 2 for each in served.server.connections))
+        await clock.advance(20)
+        await client.send(b"d")
+        await clock.advance(12)
+        answer = await client.answer()
+        rest = await client.rest()
+        client.close()
+
+    assert (answer.status, rest) == (408, b"")
+    assert served.pipeline.seen == []
+    assert served.site.counters.refused == {"slow-body": 1}
+
+
+async def test_an_idle_connection_is_closed(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.get()
+        await clock.advance(20)
+        await client.get()
+        await clock.advance(20)
+        again = await client.get()
+        await clock.advance(32)
+        rest = await client.rest()
+        client.close()
+
+    assert (again.status, rest) == (200, b"")
+
+
+async def test_no_answer_by_the_deadline_is_504(clock: Clock) -> None:
+    cancelled = asyncio.Event()
+
+    async def pipeline(request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with serving(pipeline) as served:
+        client = await served.connect()
+        with capture_logs() as logs:
+            await client.send(request_bytes("/?n=1"))
+            await until(lambda: served.pipeline.seen)
+            await clock.advance(25)
+            early = served.pipeline.seen[0].is_finished
+            await clock.advance(7)
+            answer = await client.answer()
+            await cancelled.wait()
+        late = served.pipeline.seen[0].answer(b"late")
+        client.close()
+
+    (line,) = [each for each in logs if each["event"] == "deadline missed"]
+    assert (answer.status, early, late) == (504, False, False)
+    assert line["log_level"] == "warning"
+    assert (line["id"], line["deadline_s"]) == (served.pipeline.seen[0].id, 30.0)
+    assert str(line["id"]).encode() in answer.body
+    assert served.site.counters.deadlines_missed == 1
+    assert served.site.counters.second_answers == 1
+
+
+async def test_a_request_that_nobody_answers_is_504_too(clock: Clock) -> None:
+    async with serving(lambda request: None, deadline="250ms") as served:
+        client = await served.connect()
+        await client.send(request_bytes() * 2)
+        await until(lambda: served.pipeline.seen)
+        await clock.advance(0.5)
+        first = await client.answer()
+        await until(lambda: len(served.pipeline.seen) == 2)
+        await clock.advance(0.5)
+        second = await client.answer()
+        client.close()
+
+    assert (first.status, second.status) == (504, 504)
+
+
+async def test_a_route_may_have_its_own_deadline(clock: Clock) -> None:
+    routing = {
+        "__config__": {"processor": "pipeline.root"},
+        "fast": {
+            "__config__": {"deadline": "2s"},
+            "a": {"__config__": {"processor": "pipeline.root"}},
+        },
+    }
+    async with serving(lambda request: None, routing) as served:
+        fast, slow = await served.connect(), await served.connect()
+        await fast.send(request_bytes("/fast/a"))
+        await slow.send(request_bytes())
+        await until(lambda: len(served.pipeline.seen) == 2)
+        await clock.advance(3)
+        answer = await fast.answer()
+        slow_is_finished = [each.is_finished for each in served.pipeline.seen if each.path == "/"]
+        served.pipeline.seen[0].finish()
+        served.pipeline.seen[1].finish()
+        fast.close()
+        slow.close()
+
+    assert (answer.status, slow_is_finished) == (504, [False])
+
+
+async def test_a_reader_that_stalls_is_reset(clock: Clock) -> None:
+    async with serving(lambda request: request.answer(bytes(8 << 20))) as served:
+        client = await served.connect(limit=1024)
+        await client.send(request_bytes())
+        await until(lambda: any(each.is_stalled for each in served.server.connections))
+        await clock.advance(32)
+        await until(lambda: not served.server.connections)
+        client.writer.transport.abort()
+
+    assert served.site.counters.refused == {"slow-reader": 1}
+
+
+async def test_a_slow_reader_that_makes_progress_is_kept(clock: Clock) -> None:
+    async with serving(lambda request: request.answer(bytes(32 << 20))) as served:
+        client = await served.connect(limit=1 << 16)
+        await client.send(request_bytes())
+        await until(lambda: any(each.is_stalled for each in served.server.connections))
+        await clock.advance(20)
+        await client.reader.readexactly(16 << 20)
+        await clock.advance(12)
+        await clock.advance(20)
+        kept = len(served.server.connections)
+        client.writer.transport.abort()
+
+    assert kept == 1
+
+
+async def test_a_reader_that_stalls_on_its_last_answer_is_reset(clock: Clock) -> None:
+    async with serving(lambda request: request.answer(bytes(8 << 20))) as served:
+        client = await served.connect(limit=1024)
+        await client.send(request_bytes("/", "connection: close"))
+        await until(lambda: served.pipeline.seen)
+        await clock.advance(32)
+        await until(lambda: not served.server.connections)
+        client.writer.transport.abort()
+
+    assert served.site.counters.refused == {"slow-reader": 1}
+
+
+async def test_a_refused_client_that_goes_on_sending_is_cut_off(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(b"nonsense\r\n\r\n")
+        answer = await client.answer()
+        await client.send(bytes(1 << 16))
+        lingering = len(served.server.connections)
+        await clock.advance(4)
+        await until(lambda: not served.server.connections)
+        client.close()
+
+    assert (answer.status, lingering) == (400, 1)
+
+
+async def test_a_slow_head_behind_an_open_request_waits_for_its_turn(clock: Clock) -> None:
+    async with serving(lambda request: None) as served:
+        client = await served.connect()
+        await client.send(request_bytes() + b"GET / HTTP/1.1\r\nhos")
+        await until(lambda: served.pipeline.seen)
+        await clock.advance(12)
+        served.pipeline.seen[0].answer(b"first")
+        first = await client.answer()
+        second = await client.answer()
+        client.close()
+
+    assert (first.body, second.status) == (b"first", 408)
+
+
+async def test_the_date_follows_the_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        monkeypatch.setattr(
+            "piped.providers.web.server.date_line", lambda: b"date: some other day\r\n"
+        )
+        await clock.advance(2)
+        answer = await client.get()
+        client.close()
+
+    assert answer.headers["date"] == "some other day"
