@@ -52,9 +52,9 @@ def movable_loop() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
+def clock() -> Clock:
     """A clock to move; needs a module or class whose `anyio_backend` is the movable loop."""
-    yield Clock()
+    return Clock()
 
 
 @pytest.hookimpl(hookwrapper=True)

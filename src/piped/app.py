@@ -146,6 +146,8 @@ class Service:
         return not lost and not self._supervisor.failures
 
     def _unknown(self, name: str) -> UnknownPipeline:
+        if name.removeprefix("pipeline.") in self.blueprint.pipelines:
+            return UnknownPipeline(f"nothing uses pipeline '{name}': what it needs is not started")
         hint = suggest(name, self.blueprint.pipelines)
         return UnknownPipeline(f"there is no pipeline '{name}' ({hint})")
 
@@ -164,6 +166,8 @@ class Service:
         if not roots:  # a document without sources of batons: any of its pipelines may be called
             roots = [Dependency(f"pipeline.{name}") for name in blueprint.pipelines]
         needed = blueprint.needed_by(roots)
+        if only is None:
+            needed |= self._callable(needed)
         self.resources.update({name: Resource(name) for name in sorted(needed)})
         for name in ("service", "pipelines"):
             if name in self.resources:
@@ -173,6 +177,15 @@ class Service:
             unit.needed = frozenset(needed.intersection(unit.offers()))
         self._bind_all(feeding)
         return self._in_starting_order([u for u in blueprint.units if u.is_feeding or u.needed])
+
+    def _callable(self, needed: set[str]) -> set[str]:
+        """Return the pipelines that nobody uses and that need nothing more than is there anyway."""
+        found: set[str] = set()
+        for name in self.blueprint.pipelines:
+            own = self.blueprint.needed_by([Dependency(f"pipeline.{name}")])
+            if all(n in needed or n == "service" or n.startswith("pipeline.") for n in own):
+                found |= own
+        return found
 
     def _bind_all(self, feeding: Iterable[Provider]) -> None:
         pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]

@@ -1,7 +1,8 @@
 """Dotted paths into batons: get, set, remove.
 
 A path is text such as ``request.args``; ``''`` is the whole baton. Every part is looked up as an
-item first, then as an attribute. Paths are split once, when a graph is built: ``getter`` and
+item first, then as an attribute; the attributes of a plain dict are its methods and do not count.
+Paths are split once, when a graph is built: ``getter`` and
 ``setter`` give plain functions for the hot path.
 """
 
@@ -35,6 +36,8 @@ MISSING: Final = _Missing()
 
 
 def _step_into(container: Any, part: str) -> Any:
+    if container.__class__ is dict:
+        return container.get(part, MISSING)
     try:
         return container[part]
     except (KeyError, TypeError, IndexError, AttributeError):
@@ -50,6 +53,8 @@ def getter(path: str, default: Any = MISSING) -> Callable[[Baton], Any]:
     if not rest:
 
         def get_one(baton: Baton) -> Any:
+            if baton.__class__ is dict:
+                return baton.get(head, default)
             try:
                 return baton[head]
             except (KeyError, TypeError, IndexError, AttributeError):

@@ -12,20 +12,24 @@ from typing import Any, Final
 
 from piped.bundles import PROVIDERS, Catalog, catalog_of
 from piped.document import Document, Mapping, Scalar, plain
-from piped.engine import DefinitionReader, GraphBuilder, Pipeline, endless_calls, link
+from piped.engine import DefinitionReader, GraphBuilder, Need, Pipeline, endless_calls, link
 from piped.errors import Level, Place, Problem, suggest
 from piped.spec import (
     INVALID,
     Decoder,
     Dependency,
     Duration,
-    PipelineName,
     Provider,
     dependencies_of,
 )
 
 OWN_KEYS: Final = ("drain", "includes", "pipelines", "plugins", "runmodes", "service_name")
 OWN_RESOURCES: Final = ("pipelines", "service")
+GONE: Final = (
+    *("amqp", "cyclone", "database", "manholes", "pb", "persisted_contexts", "processes", "repl"),
+    *("smtp", "statsd", "stdin", "zookeeper"),
+)
+SECTIONS: Final = {"context": "contexts"}  # where the section is not named as its resources are
 DRAIN_S: Final = 25.0
 
 
@@ -39,7 +43,9 @@ class Blueprint:
     units: list[Provider] = field(default_factory=list)  # what is supervised on its own
     pipelines: dict[str, Pipeline] = field(default_factory=dict)  # those without errors
     pipeline_names: tuple[str, ...] = ()  # all of them
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # copied into each pipeline
     problems: list[Problem] = field(default_factory=list)
+    needs: list[Need] = field(default_factory=list)  # of sound components and of others
     drain_s: float = DRAIN_S
 
     @property
@@ -49,23 +55,35 @@ class Blueprint:
 
     def errors_of(self, pipelines: Iterable[str]) -> list[Problem]:
         """Return the problems that keep some pipelines, and what they need, from running."""
-        found: list[Problem] = []
-        offers = self.offers()
-        for name in sorted(self.needed_by(Dependency(f"pipeline.{each}") for each in pipelines)):
-            kind, _, rest = name.partition(".")
-            if name in OWN_RESOURCES or name in offers or rest in self.pipelines:
-                continue
-            if kind != "pipeline":
-                found += self._errors_at(kind) or [_unknown_resource(name, set(offers), None, "")]
-            elif rest not in self.pipeline_names:
-                found.append(self._unknown_pipeline(rest))
-            else:  # it may be broken by one that it inlines
-                found += self._errors_at(f"pipelines.{rest}") or self._errors_at("pipelines")
-        return list(dict.fromkeys(found))
+        names = list(pipelines)
+        reading = [each for each in self.document.problems if each.level is Level.ERROR]
+        unknown = [each for each in names if each not in self.pipeline_names]
+        if unknown:  # perhaps they stand where the document could not be read
+            unread = [each for each in reading if each.at in ("", "includes")]
+            return unread or [self._unknown_pipeline(each) for each in unknown]
+        needed = self.needed_by(Dependency(f"pipeline.{each}") for each in names)
+        missing = {name for name in needed if not name.startswith("pipeline.")} - {*self.offers()}
+        paths = {f"pipelines.{each}" for each in self.made_of(needed)}
+        paths |= {SECTIONS.get(kind, kind) for kind in (name.split(".")[0] for name in missing)}
+        found = self._errors_below(paths)
+        if any(each.code == "unknown-processor" for each in found):  # its bundle may be broken
+            found = self._errors_below({*paths, "plugins"})
+        return [each for each in reading if each.place and each.place.file == "-O"] + found
 
-    def _errors_at(self, path: str) -> list[Problem]:
-        below = (f"{path}.", f"{path}[")
-        return [each for each in self.errors if each.at == path or each.at.startswith(below)]
+    def made_of(self, needed: Iterable[str]) -> set[str]:
+        """Return the names of needed pipelines, and of those that are copied into them."""
+        found: set[str] = set()
+        ahead = [each.removeprefix("pipeline.") for each in needed if each.startswith("pipeline.")]
+        while ahead:
+            name = ahead.pop()
+            if name not in found:
+                found.add(name)
+                ahead += self.parts.get(name, ())
+        return found
+
+    def _errors_below(self, paths: Iterable[str]) -> list[Problem]:
+        below = tuple(f"{path}{sign}" for path in paths for sign in (".", "["))
+        return [each for each in self.errors if each.at in paths or each.at.startswith(below)]
 
     def _unknown_pipeline(self, name: str) -> Problem:
         what, hint = f"there is no pipeline '{name}'", suggest(name, self.pipeline_names)
@@ -97,8 +115,7 @@ class Blueprint:
 
 def dependencies_in(pipeline: Pipeline) -> Iterator[Dependency[Any]]:
     """Yield each dependency of each processor of a pipeline."""
-    for processor in pipeline.processors():
-        yield from dependencies_of(processor)
+    yield from pipeline.dependencies()
 
 
 def draw(document: Document) -> Blueprint:
@@ -110,7 +127,7 @@ def draw(document: Document) -> Blueprint:
     _draw_pipelines(blueprint)
     _check_resources(blueprint)
     _check_use(blueprint)
-    blueprint.problems = sorted(dict.fromkeys(blueprint.problems), key=_in_order)
+    blueprint.problems = sorted(_told_once(blueprint), key=_in_order)
     return blueprint
 
 
@@ -126,8 +143,10 @@ def _draw_providers(blueprint: Blueprint) -> None:
         elif key == "drain":
             drain = decoder.value(Duration, entry.node, "drain")
             blueprint.drain_s = DRAIN_S if drain is INVALID else drain
-        elif key not in OWN_KEYS:
+        elif key not in OWN_KEYS and key not in blueprint.document.aliased:
             what, hint = f"nothing reads the key '{key}'", suggest(str(key), [*known, *OWN_KEYS])
+            if key in GONE:
+                hint = f"Piped 0.x had a provider '{key}': see docs/differences.md"
             blueprint.problems.append(
                 Problem("unread-key", what, entry.key_place, str(key), "", hint, Level.WARNING)
             )
@@ -137,6 +156,7 @@ def _draw_providers(blueprint: Blueprint) -> None:
             unit.drain_s = blueprint.drain_s
             blueprint.units.append(unit)
     blueprint.problems += decoder.problems
+    blueprint.needs += [(each, None, "") for each in decoder.dependencies]
 
 
 def _draw_pipelines(blueprint: Blueprint) -> None:
@@ -153,25 +173,22 @@ def _draw_pipelines(blueprint: Blueprint) -> None:
     graphs = {name: graph for name in reader.definitions if (graph := builder.build(name))}
     blueprint.pipelines = {name: Pipeline(graph) for name, graph in graphs.items()}
     blueprint.pipeline_names = tuple(reader.definitions)
+    blueprint.parts = {name: tuple(each.parts()) for name, each in reader.definitions.items()}
     link(blueprint.pipelines)
     blueprint.problems += [*reader.problems, *builder.problems, *endless_calls(graphs)]
+    blueprint.needs += builder.needs
 
 
 def _check_resources(blueprint: Blueprint) -> None:
     """Find the dependencies that nobody provides."""
     known = {*blueprint.offers(), *OWN_RESOURCES}
     known |= {f"pipeline.{name}" for name in blueprint.pipeline_names}
-    needs: list[tuple[Dependency[Any], Place | None, str]] = []
-    for section, provider in blueprint.providers.items():
-        written = blueprint.document.root.entries[section].node.place
-        needs += [(each, written, section) for each in dependencies_of(provider)]
-    for pipeline in blueprint.pipelines.values():
-        for node in pipeline.graph.nodes():
-            needs += [(each, node.place, node.at) for each in dependencies_of(node.processor)]
-    for dependency, place, at in needs:
-        if dependency.name not in known and not isinstance(dependency, PipelineName):
-            where = dependency.place or place
-            blueprint.problems.append(_unknown_resource(dependency.name, known, where, at))
+    broken = {str(key) for key in blueprint.document.root.entries} - {*blueprint.providers}
+    for dependency, place, at in blueprint.needs:
+        name, kind = dependency.name, dependency.name.partition(".")[0]
+        if name not in known and SECTIONS.get(kind, kind) not in broken:
+            where = (dependency.place or place, dependency.at or at)
+            blueprint.problems.append(_unknown_resource(name, known, *where))
 
 
 def _unknown_resource(name: str, known: set[str], place: Place | None, at: str) -> Problem:
@@ -191,17 +208,29 @@ def _check_use(blueprint: Blueprint) -> None:
     roots = [
         each for provider in blueprint.providers.values() for each in dependencies_of(provider)
     ]
-    if not roots:
-        return  # a document of parts for others to include, or to call
+    if not roots or len(blueprint.pipelines) < len(blueprint.pipeline_names):
+        return  # parts for others to include or to call; or nobody knows what a broken one uses
     needed = blueprint.needed_by(roots)
+    used = blueprint.made_of(needed)
     for name, pipeline in blueprint.pipelines.items():
-        if f"pipeline.{name}" not in needed and "pipelines" not in needed:
+        if name not in used and "pipelines" not in needed:
             what, place, at = (
                 f"nothing uses pipeline '{name}'",
                 pipeline.graph.place,
                 pipeline.graph.at,
             )
             blueprint.problems.append(Problem("unused-pipeline", what, place, at, level=Level.HINT))
+
+
+def _told_once(blueprint: Blueprint) -> Iterator[Problem]:
+    """Yield the problems, without those that only follow from a text that could not be read."""
+    reading = blueprint.document.problems
+    misread = {each.place for each in reading if each.level is Level.ERROR}
+    broken = {each.place.file for each in reading if each.code == "yaml-syntax" and each.place}
+    for problem in dict.fromkeys(blueprint.problems):
+        follows = problem.place in misread or (problem.place and problem.place.file in broken)
+        if problem in reading or not follows:
+            yield problem
 
 
 def _in_order(problem: Problem) -> tuple[str, int, int]:

@@ -77,6 +77,8 @@ class _BundleReader:
         self.disabled: list[re.Pattern[str]] = []
 
     def read(self, plugins: Node) -> None:
+        if _is_null(plugins):
+            return None
         if not isinstance(plugins, Mapping):
             return self._report("expected a mapping with 'bundles'", plugins.place, "plugins")
         for key, entry in plugins.items():
@@ -85,7 +87,7 @@ class _BundleReader:
                 self._report(what, entry.key_place, f"plugins.{key}", "unknown-parameter")
         self._read_disabled(plugins.get("disabled"))
         bundles = plugins.get("bundles")
-        if bundles is None or (isinstance(bundles, Scalar) and bundles.value is None):
+        if bundles is None or _is_null(bundles):
             return None
         if not isinstance(bundles, Mapping):
             what = "expected bundles, each a list of packages"
@@ -95,13 +97,18 @@ class _BundleReader:
         return None
 
     def _read_disabled(self, node: Node | None) -> None:
-        for pattern in plain(node) or [] if isinstance(node, Sequence) else []:
+        if node is None or _is_null(node):
+            return None
+        if not isinstance(node, Sequence):
+            what = f"expected a list of regular expressions, got {plain(node)!r}"
+            return self._report(what, node.place, "plugins.disabled")
+        for i, item in enumerate(node.items):
             try:
-                self.disabled.append(re.compile(str(pattern)))
+                self.disabled.append(re.compile(str(plain(item))))
             except re.error as error:
-                assert node is not None
-                what = f"expected a regular expression, got {pattern!r}: {error}"
-                self._report(what, node.place, "plugins.disabled")
+                what = f"expected a regular expression, got {plain(item)!r}: {error}"
+                self._report(what, item.place, f"plugins.disabled[{i}]")
+        return None
 
     def _read_bundle(self, node: Node, at: str) -> None:
         if not isinstance(node, Sequence):
@@ -110,9 +117,12 @@ class _BundleReader:
             name = plain(item)
             if not isinstance(name, str):
                 self._report(f"expected a package, got {name!r}", item.place, f"{at}[{i}]")
-            elif not any(pattern.match(name) for pattern in self.disabled):
+            elif not self._is_disabled(name):
                 self._import_package(name, item.place, f"{at}[{i}]")
         return None
+
+    def _is_disabled(self, name: str) -> bool:
+        return any(pattern.match(name) for pattern in self.disabled)
 
     def _import_package(self, name: str, place: Place, at: str) -> None:
         package = self._import(name, place, at)
@@ -125,11 +135,12 @@ class _BundleReader:
             self._report(what, place, at, "not-a-package", hint)
             return
         self.catalog.add(package, place, at)
-        for each in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda _name: None):
-            if any(pattern.match(each.name) for pattern in self.disabled):
+        for each in pkgutil.iter_modules(package.__path__, f"{name}."):
+            if self._is_disabled(each.name):
                 continue
-            module = self._import(each.name, place, at)
-            if module is not None:
+            if each.ispkg:
+                self._import_package(each.name, place, at)
+            elif (module := self._import(each.name, place, at)) is not None:
                 self.catalog.add(module, place, at)
 
     def _import(self, name: str, place: Place, at: str) -> ModuleType | None:
@@ -150,6 +161,10 @@ class _BundleReader:
         self, what: str, place: Place, at: str, code: str = "wrong-value", hint: str = ""
     ) -> None:
         self.catalog.problems.append(Problem(code, what, place, at, hint=hint))
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:

@@ -22,6 +22,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,22 @@ class Problem:
         return replace(self, place=self.place or place, at=self.at or at)
 
 
+SHOWN: Final = 12
+"""How many known names a hint shows; of more, those that are most like the unknown one."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known one, or the list of what is known."""
+    """Return a hint for an unknown name: the nearest known one, and what is known."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
     if not names:
         return "known: none"
-    shown = ", ".join(names[:40])
-    return f"known: {shown}, ..." if len(names) > 40 else f"known: {shown}"
+    near = difflib.get_close_matches(name, names, n=1)
+    shown = sorted(difflib.get_close_matches(name, names, n=SHOWN, cutoff=0))
+    more = ", ..." if len(names) > SHOWN else ""
+    listed = f"known: {', '.join(shown)}{more}"
+    if not near:
+        return listed
+    return f"did you mean '{near[0]}'?" + (f" {listed}" if len(names) > 1 else "")
 
 
 class PipedError(Exception):

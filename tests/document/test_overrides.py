@@ -85,6 +85,13 @@ def test_tags_are_allowed(folder: Folder) -> None:
     }
 
 
+def test_a_later_override_reaches_into_the_copy_of_an_alias(folder: Folder) -> None:
+    document = folder.load("a: {k: 1, l: 2}", overrides=["b:!alias a", "b.k:3", "a.l:4"])
+
+    assert told(document) == []
+    assert plain(document.root) == {"a": {"k": 1, "l": 4}, "b": {"k": 3, "l": 2}}
+
+
 def test_the_places_are_those_of_the_text_as_it_was_given(folder: Folder) -> None:
     document = folder.load("{}", overrides=["web.port:8080", "x: 1"])
 
@@ -147,7 +154,8 @@ def test_an_override_is_a_mapping(folder: Folder, text: str) -> None:
             "a:!evn X",
             "-O:1:3: error[unknown-tag]: unknown tag '!evn'\n"
             "    at: a\n"
-            "    hint: did you mean '!env'?",
+            "    hint: did you mean '!env'?"
+            " known: !alias, !env, !file, !filepath, !path, !pipedpath, !secret",
         ),
         (
             "a:!alias nope",

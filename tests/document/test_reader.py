@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from piped.document import Mapping, Node, Sequence, parse, plain
+from piped.document import Mapping, Node, Scalar, Sequence, parse, plain
 from piped.document.report import MAX_NODES
+from piped.errors import Place
 
 pytestmark = pytest.mark.usefixtures("parser")
 
@@ -332,3 +333,13 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=30).map("".join))
 def test_anything_like_yaml_is_read_without_an_exception(text: str) -> None:
     parse(text)
+
+
+def test_a_text_knows_where_its_first_sign_stands() -> None:
+    text = "plain: a\nquoted: 'b'\nblock: |\n\n    c\n"
+
+    root, _ = parse(text, "x.yaml")
+
+    assert isinstance(root, Mapping)
+    contents = [entry.node.content for _, entry in root.items() if isinstance(entry.node, Scalar)]
+    assert contents == [None, Place("x.yaml", 2, 10), Place("x.yaml", 4, 5)]

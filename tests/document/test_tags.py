@@ -69,7 +69,8 @@ def test_values_from_outside_wait() -> None:
         ),
         (
             "!env {nme: A}",
-            "1:7: error[bad-tag]: '!env' has no option 'nme'\n    hint: did you mean 'name'?",
+            "1:7: error[bad-tag]: '!env' has no option 'nme'\n"
+            "    hint: did you mean 'name'? known: default, name",
         ),
         (
             "!env {default: 1}",
@@ -100,7 +101,9 @@ def test_values_from_outside_wait() -> None:
         ),
         (
             "!evn A",
-            "1:1: error[unknown-tag]: unknown tag '!evn'\n    hint: did you mean '!env'?",
+            "1:1: error[unknown-tag]: unknown tag '!evn'\n"
+            "    hint: did you mean '!env'?"
+            " known: !alias, !env, !file, !filepath, !path, !pipedpath, !secret",
         ),
         (
             "!python/name:os.system x",
@@ -133,4 +136,5 @@ def test_a_wrong_tag_is_told_with_its_path() -> None:
         "<text>:1:21: error[unknown-tag]: unknown tag '!evn'\n"
         "    at: web.site[0].port\n"
         "    hint: did you mean '!env'?"
+        " known: !alias, !env, !file, !filepath, !path, !pipedpath, !secret"
     ]

@@ -197,7 +197,6 @@ def test_exec_code_awaits_what_inline_callbacks_yield(run: Run) -> None:
     assert baton == {"seen": [1, 2, "'why'"]}
 
 
-@pytest.mark.xfail(reason="spec.Code refuses 'return value' beside 'yield'", strict=True)
 def test_exec_code_returns_the_output_of_inline_callbacks(run: Run) -> None:
     baton = run(INLINE_CALLBACKS + "        return baton['seen']\n", {})
 

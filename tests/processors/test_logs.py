@@ -56,7 +56,7 @@ def test_log_wants_one_message(problems: Problems) -> None:
         "expected exactly one of 'message' and 'message_path', got both"
     ]
     assert problems("log: {message: a, level: failure}") == [
-        "expected 'critical' or 'error' or 'warning' or 'warn' or 'info' or 'debug', got 'failure'"
+        "expected 'critical', 'error', 'warning', 'warn', 'info' or 'debug', got 'failure'"
     ]
 
 

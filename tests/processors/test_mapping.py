@@ -74,7 +74,8 @@ def test_a_mapping_has_many_forms(run: Run, mapping: str, expected: Any) -> None
         ("{a..b: c}", "expected a path into the baton, got 'a..b', which has an empty part"),
         (
             "{a: {output: b}}",
-            "an entry of the mapping has no option 'output' (did you mean 'output_path'?)",
+            "an entry of the mapping has no option 'output'"
+            " (did you mean 'output_path'? known: input_path, output_path)",
         ),
     ],
 )

@@ -167,7 +167,10 @@ def test_web_processors_need_a_request(run: Run, text: str, baton: Any, got: str
         ("response_code: 99", "expected a status from 200 to 599, got 99"),
         (
             "response_code: NOT_FOUNT",
-            "expected a status such as NOT_FOUND, got 'NOT_FOUNT' (did you mean 'NOT_FOUND'?)",
+            "expected a status such as NOT_FOUND, got 'NOT_FOUNT' (did you mean 'NOT_FOUND'?"
+            " known: FOUND, GATEWAY_TIMEOUT, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, NOT_EXTENDED,"
+            " NOT_FOUND, NOT_IMPLEMENTED, NOT_MODIFIED, NO_CONTENT, PARTIAL_CONTENT,"
+            " REQUEST_TIMEOUT, RESET_CONTENT, ...)",
         ),
         ("encoding: utf9", "expected an encoding such as utf8, got 'utf9'"),
         (

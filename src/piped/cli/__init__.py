@@ -49,7 +49,13 @@ def print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-v", "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the versions of Piped and of what it runs on.",
 )
 def piped() -> None:
     """Run, call and check services that a YAML document describes.

@@ -32,19 +32,19 @@ def command(file: str, pipeline: str, baton: str, verbose: bool, override: tuple
     set_up_logs(verbose=verbose)
     given = read_baton(baton)
     name = pipeline.removeprefix("pipeline.")
-    try:
-        service = Service.load(file, override, only=[name])
-    except ConfigError as error:
-        show_problems(error.problems)
-        raise SystemExit(EXIT_FAILED) from error
     output = sys.stdout
     with contextlib.redirect_stdout(sys.stderr), new_runner() as runner:
         try:
+            service = Service.load(file, override, only=[name])
             results = runner.run(call(service, name, given))
+        except ConfigError as error:
+            show_problems(error.problems)
+            raise SystemExit(EXIT_FAILED) from error
         except Exception as error:  # told to the user, whatever it is
             tell(error)
             raise SystemExit(EXIT_FAILED) from error
     click.echo(json.dumps(jsonable(results)), file=output)
+    raise SystemExit(service.exit_code)
 
 
 async def call(service: Service, name: str, baton: Any) -> list[Any]:
@@ -59,7 +59,7 @@ def read_baton(text: str) -> Any:
     try:
         given = sys.stdin.buffer.read() if text == "-" else text.encode()
         return msgspec.json.decode(given)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise click.UsageError(f"the baton is no JSON: {error}") from error
 
 
@@ -88,12 +88,19 @@ def jsonable(value: Any, inside: frozenset[int] = frozenset()) -> Any:
     if id(value) not in inside and len(inside) < 100:
         inside = inside | {id(value)}
         if isinstance(value, dict):
-            return {str(key): jsonable(each, inside) for key, each in value.items()}
+            return {key_text(key): jsonable(each, inside) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [jsonable(each, inside) for each in value]
         if isinstance(value, str):
             return str(value)
     return {"$repr": shown(value)}
+
+
+def key_text(key: Any) -> str:
+    """Return the text that stands for a key, since JSON knows no others."""
+    if isinstance(key, str):
+        return str(key)
+    return json.dumps(key) if key is None or isinstance(key, bool) else shown(key)
 
 
 def shown(value: Any) -> str:

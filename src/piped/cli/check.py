@@ -16,7 +16,9 @@ from piped.errors import Level, Problem
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--strict", is_flag=True, help="Fail on warnings and hints too.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
+)
 @overrides
 def command(files: tuple[str, ...], strict: bool, form: str, override: tuple[str, ...]) -> None:
     """Print all problems of documents and of what they include.

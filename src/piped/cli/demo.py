@@ -39,16 +39,27 @@ class Child:
     name: str
     process: asyncio.subprocess.Process
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
     async def read(self) -> None:
         """Keep the log, and note when the process says that it has started."""
         assert self.process.stderr is not None
-        async for line in self.process.stderr:
-            self.lines.append(line.decode(errors="replace").rstrip())
-            if '"event":"started"' in self.lines[-1]:
-                self.started.set()
-        self.started.set()
+        try:
+            async for line in self.process.stderr:
+                self.lines.append(line.decode(errors="replace").rstrip())
+                if '"event":"started"' in self.lines[-1]:
+                    self.started.set()
+        finally:
+            self.started.set()
+            self.ended.set()
+
+    async def end(self) -> None:
+        """Kill the process where it still runs, and wait for the end of its log."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        await self.ended.wait()
 
 
 @click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,8 +102,7 @@ async def show(children: list[Child]) -> None:
             await stop(children)
         finally:
             for child in children:
-                if child.process.returncode is None:
-                    child.process.kill()
+                await child.end()
 
 
 async def ask_and_freeze(url: str, worker: Child) -> None:

@@ -43,18 +43,36 @@ def set_up_logs(logging_file: str | None = None, verbose: bool = False) -> None:
     """Configure logs: those of a ``logging.config`` file where there is one, else ours."""
     from piped.observe import logs
 
-    config: dict[str, Any] | None = None
-    if logging_file is not None:
-        import yaml
-
-        try:
-            config = yaml.safe_load(Path(logging_file).expanduser().read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise click.UsageError(f"cannot read '{logging_file}': {error}") from error
+    config = None if logging_file is None else read_logging(logging_file)
     try:
         logs.configure(file=config, verbose=verbose)
     except (ValueError, TypeError, AttributeError, ImportError) as error:
-        raise click.UsageError(f"'{logging_file}' is no logging configuration: {error}") from error
+        why = f"{error}: {error.__cause__}" if error.__cause__ else f"{error}"
+        raise click.UsageError(f"'{logging_file}' is no logging configuration: {why}") from error
+
+
+def read_logging(file: str) -> dict[str, Any]:
+    """Return what a ``logging.config`` YAML file says."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.UsageError(f"cannot read '{file}': {reason(error)}") from error
+    except yaml.MarkedYAMLError as error:
+        where = f"{file}:{error.problem_mark.line + 1}" if error.problem_mark else file
+        raise click.UsageError(f"cannot read '{where}': {error.problem}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise click.UsageError(f"cannot read '{file}': {error}") from error
+    if not isinstance(config, dict):
+        what = f"expected a mapping, got {config!r}"
+        raise click.UsageError(f"'{file}' is no logging configuration: {what}")
+    return config
+
+
+def reason(error: OSError) -> str:
+    """Return why the system refused, in the form of our own messages."""
+    return (error.strerror or str(error)).lower()
 
 
 def new_runner() -> asyncio.Runner:

@@ -19,6 +19,7 @@ from piped.cli.options import (
     EXIT_FAILED_FOR_GOOD,
     new_runner,
     overrides,
+    reason,
     set_up_logs,
     show_problems,
 )
@@ -62,7 +63,7 @@ def command(
         try:
             os.chdir(rundir)
         except OSError as error:
-            raise click.UsageError(f"cannot change to '{rundir}': {error.strerror}") from error
+            raise click.UsageError(f"cannot change to '{rundir}': {reason(error)}") from error
     set_up_logs(logging_file, verbose)
     blueprint = blueprint_of(document, override)
     shown = Level.HINT if verbose else Level.WARNING
@@ -114,7 +115,7 @@ def written(pidfile: str | None) -> Iterator[None]:
         fail_if_alive(path)
         path.write_text(f"{os.getpid()}\n")
     except OSError as error:
-        raise click.UsageError(f"cannot write '{path}': {error.strerror}") from error
+        raise click.UsageError(f"cannot write '{path}': {reason(error)}") from error
     try:
         yield
     finally:
@@ -125,8 +126,10 @@ def fail_if_alive(path: Path) -> None:
     """Refuse to go on where a file holds the number of a process that lives."""
     try:
         number = int(path.read_text())
+        if number <= 0 or number == os.getpid():  # our own: each container begins to count at 1
+            return
         os.kill(number, 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
+    except (FileNotFoundError, ValueError, OverflowError, ProcessLookupError):
         return
     except PermissionError:
         pass

@@ -11,7 +11,7 @@ from collections.abc import Mapping as Environment
 from dataclasses import dataclass
 from pathlib import Path
 
-from piped.document import aliases
+from piped.document.aliases import resolve
 from piped.document.external import look_up
 from piped.document.files import Surroundings
 from piped.document.includes import Includes
@@ -40,13 +40,15 @@ class Document:
     """A document, merged and looked up, with everything that is wrong with it.
 
     ``root`` holds as much as could be read; what could not be found is a null or, where it comes
-    from outside, an empty text. ``files`` are all files that were read, for a reload.
+    from outside, an empty text. ``files`` are all files that were read, for a reload; ``aliased``
+    are the keys of the root that aliases point to or into.
     """
 
     file: Path
     root: Mapping
     problems: tuple[Problem, ...]
     files: tuple[Path, ...]
+    aliased: frozenset[str] = frozenset()
 
 
 def load(
@@ -69,11 +71,11 @@ def load(
     report = Report()
     path = surroundings.expanded(os.fspath(file))
     root = Includes(surroundings, report).read(path)
-    aliases.resolve(root, report)
+    resolve(root, report)
     override(root, overrides, surroundings.environment, report)
-    aliases.resolve(root, report)
     look_up(root, surroundings, report)
-    return Document(Path(path), root, tuple(report.problems), tuple(report.files))
+    files, aliased = tuple(report.files), frozenset(report.aliased)
+    return Document(Path(path), root, tuple(report.problems), files, aliased)
 
 
 def parse(text: str, file: str = "<text>") -> tuple[Node, list[Problem]]:

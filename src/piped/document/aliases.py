@@ -131,6 +131,7 @@ class _Aliases:
             return too_deep()
         if not self._report.has_room(size(target)):
             return self._exhausted()
+        self._report.aliased.add(alias.value.partition(".")[0])
         made = copy(target)
         if alias.defaults is None:
             return made

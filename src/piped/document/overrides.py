@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Environment
 from typing import Final
 
+from piped.document.aliases import resolve
 from piped.document.nodes import Entry, Mapping, Scalar
 from piped.document.reader import Source, read
 from piped.document.report import MAX_BYTES, MAX_DEPTH, Report, too_deep
@@ -20,12 +21,16 @@ VARIABLE: Final = "PIPED_CONFIGURATION_OVERRIDES"
 def override(
     root: Mapping, given: Iterable[str], environment: Environment[str, str], report: Report
 ) -> None:
-    """Apply the overrides of the environment, then those given, each in its order."""
+    """Apply the overrides of the environment, then those given, each in its order.
+
+    An alias in an override is resolved at once, so that a later one reaches into its copy.
+    """
     sources = [(VARIABLE, text) for text in _from_environment(environment, report)]
     sources += [(OPTION, text) for text in given]
     for file, text in sources:
         for problem in _apply(root, text, file, report):
             report.add(problem)
+        resolve(root, report)
 
 
 def _from_environment(environment: Environment[str, str], report: Report) -> Iterator[str]:
@@ -72,9 +77,8 @@ def _source(text: str, file: str) -> Source:
 def _replace(root: Mapping, path: object, entry: Entry) -> Iterator[Problem]:
     place = entry.key_place
     if not isinstance(path, str) or not all(path.split(".")):
-        what = (
-            f"invalid override specification: expected a dotted path, got {shortened(repr(path))}"
-        )
+        expected = "expected a dotted path"
+        what = f"invalid override specification: {expected}, got {shortened(repr(path))}"
         yield Problem("bad-override", what, place)
         return
     if path == "includes" or path.startswith("includes."):

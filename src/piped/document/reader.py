@@ -6,6 +6,7 @@ PyYAML's own composer is not used: it knows neither duplicate keys nor any bound
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -80,6 +81,11 @@ class _Tree:
         self.anchors: dict[str, _Anchor] = {}
         self.documents = 0
 
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text, line by line."""
+        return self.source.text.splitlines()
+
     def take(self, event: yaml.Event) -> bool:
         """Take the next event."""
         # Every event of a parser has a mark, though the stubs of PyYAML do not say so.
@@ -146,12 +152,26 @@ class _Tree:
         is_plain = event.tag is None and event.implicit[0]
         if is_plain and event.value == "<<" and self._take_merge_key(place):
             return True
-        node: Node = Scalar(place, self._resolved(event.value) if is_plain else event.value)
+        value = self._resolved(event.value) if is_plain else event.value
+        node: Node = Scalar(place, value, content=self._content(event))
         if event.tag is not None:
             node = self._tagged(event.tag, node)
         if event.anchor is not None:
             self.anchors[event.anchor] = _Anchor(node, 1, 0)
         return self._attach(node, place, 0)
+
+    def _content(self, event: yaml.ScalarEvent) -> Place | None:
+        """Return where the text itself begins: behind its quote, or on the line below its ``|``."""
+        mark: Any = event.start_mark
+        if event.tag is not None:
+            return None
+        if event.style in ("'", '"'):
+            return self.source.place(mark.line + 1, mark.column + 2)
+        if event.style not in ("|", ">"):
+            return None
+        below = iter(self.lines[mark.line + 1 :])
+        first = next((line for line in below if line.strip()), "")
+        return self.source.place(mark.line + 2, len(first) - len(first.lstrip(" ")) + 1)
 
     def _take_merge_key(self, place: Place) -> bool:
         frame = self.frames[-1] if self.frames else None

@@ -26,6 +26,7 @@ class Report:
     ``is_complete`` turns false when a part of the document could not be read: what seems to be
     missing then may stand in that part, so nobody complains about it. ``kinds`` are the classes of
     the nodes that tags made: nobody need walk through a document for those that are not there.
+    ``aliased`` are the keys of the root that aliases point to or into.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Report:
         self.nodes = 0
         self.is_complete = True
         self.kinds: set[type] = set()
+        self.aliased: set[str] = set()
         self._told: set[tuple[str, Place | None, str]] = set()
 
     @property

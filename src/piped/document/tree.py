@@ -87,7 +87,7 @@ def copy(node: Node) -> Node:
             return Alias(node.place, node.value)
         case Outside():
             return Outside(node.place, node.value, tag=node.tag)
-    return Scalar(node.place, node.value, node.external)
+    return Scalar(node.place, node.value, node.external, node.content)
 
 
 def copy_mapping(node: Mapping) -> Mapping:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from piped.engine.blocks import Results, blame
 from piped.engine.definition import DefinitionReader, PipelineDefinition
-from piped.engine.graph import Graph, GraphBuilder, GraphNode
+from piped.engine.graph import Graph, GraphBuilder, GraphNode, Need
 from piped.engine.journey import journey, new_journey
 from piped.engine.pipeline import Pipeline, endless_calls, link, snapshot
+from piped.engine.runners import Results, blame
 
 __all__ = [
     "DefinitionReader",
     "Graph",
     "GraphBuilder",
     "GraphNode",
+    "Need",
     "Pipeline",
     "PipelineDefinition",
     "Results",

@@ -9,11 +9,13 @@ or ``{existing: id}``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
 from piped.errors import Place, Problem, suggest
+from piped.spec import absolute
 
 FLOW: Final = ("consumers", "chained_consumers", "error_consumers", "chained_error_consumers")
 RESERVED: Final = (*FLOW, "id", "existing", "inline-pipeline", "__processor__")
@@ -31,6 +33,10 @@ class Branches:
     chained_consumers: list[StepDefinition] = field(default_factory=list)
     error_consumers: list[StepDefinition] = field(default_factory=list)
     chained_error_consumers: list[StepDefinition] = field(default_factory=list)
+
+    def sources(self) -> list[StepDefinition]:
+        """Return the steps that batons are sent to without an error."""
+        return [*self.chained_consumers, *self.consumers]
 
     def steps(self) -> Iterator[StepDefinition]:
         """Yield every step below, with all that is nested in them."""
@@ -63,7 +69,16 @@ class PipelineDefinition:
     branches: Branches = field(default_factory=Branches)
     inherits: str | None = None
     overrides: list[StepDefinition] = field(default_factory=list)
-    max_turns: int = MAX_TURNS
+    max_turns: int | None = None
+    is_sound: bool = True  # nothing in it was wrong, so nothing of it is left out
+
+    def parts(self) -> Iterator[str]:
+        """Yield the full names of the pipelines that are copied into this one."""
+        steps = self.branches.steps()
+        names = [each.name for each in steps if each.kind == "inline-pipeline"]
+        for name in [*names, self.inherits or ""]:
+            with suppress(ValueError):  # too many dots: the graph builder reports it
+                yield absolute(name, self.name)
 
 
 class DefinitionReader:
@@ -96,7 +111,7 @@ class DefinitionReader:
                 )
 
     def _pipeline(self, name: str, node: Sequence | Mapping, at: str) -> None:
-        made = PipelineDefinition(name, node.place, at)
+        made, before = PipelineDefinition(name, node.place, at), len(self.problems)
         if not name:
             self._report("not-a-pipeline", "a pipeline needs a name", node.place, at)
             return
@@ -110,9 +125,11 @@ class DefinitionReader:
         else:
             self._mapping(made, node, at)
         self.definitions[name] = made
-        if made.inherits is None and not any(True for _ in made.branches.steps()):
+        made.is_sound = len(self.problems) == before
+        if made.is_sound and made.inherits is None and not made.branches.sources():
             what, hint = f"pipeline '{name}' has no steps", "write '- passthrough' into it"
             self._report("empty-pipeline", what, node.place, at, hint)
+            made.is_sound = False
 
     def _mapping(self, made: PipelineDefinition, node: Mapping, at: str) -> None:
         for key, entry in node.items():
@@ -126,6 +143,7 @@ class DefinitionReader:
             made.inherits = self._name(node.entries["inherits"].node, f"{at}.inherits")
             overrides = node.get("overrides")
             made.overrides = self._steps(overrides, f"{at}.overrides") if overrides else []
+            self._check_overrides(made.overrides)
             if any(True for _ in made.branches.steps()):
                 what = f"pipeline '{made.name}' inherits '{made.inherits}' and has own consumers"
                 hint = "leave the consumers to the parent, or inline it with 'inline-pipeline'"
@@ -134,6 +152,13 @@ class DefinitionReader:
             what = f"pipeline '{made.name}' has 'overrides' and inherits nothing"
             place = node.entries["overrides"].key_place
             self._report("overrides-without-inherits", what, place, f"{at}.overrides")
+
+    def _check_overrides(self, overrides: list[StepDefinition]) -> None:
+        for step in overrides:
+            if step.kind != "processor" or step.id or any(True for _ in step.branches.steps()):
+                what = "an override names a processor and its options, nothing else"
+                hint = "the ids and consumers of the parent are kept"
+                self._report("wrong-override", what, step.place, step.at, hint)
 
     def _branches(self, node: Mapping, at: str) -> Branches:
         found = Branches()
@@ -175,7 +200,9 @@ class DefinitionReader:
             return None
         entry = node.entries[names[0]]
         if not isinstance(entry.node, Mapping):
-            what = f"the options of '{names[0]}' are no mapping: {plain(entry.node)!r}"
+            given = plain(entry.node)
+            what = f"expected a mapping of options after '{names[0]}:', got "
+            what += "nothing" if given is None else repr(given)
             hint = f"write '- {names[0]}' or '- {names[0]}: {{}}' for a step without options"
             self._report("not-a-step", what, entry.key_place, f"{at}.{names[0]}", hint)
             return None
@@ -185,7 +212,8 @@ class DefinitionReader:
         self, name: str, place: Place, options: Mapping, sources: list[Mapping], at: str
     ) -> StepDefinition:
         at = f"{at}.{name}"
-        own = {key: entry for key, entry in options.items() if key not in RESERVED}
+        taken = (*FLOW, "id", "__processor__")
+        own = {key: entry for key, entry in options.items() if key not in taken}
         step = StepDefinition("processor", name, place, at, Mapping(options.place, own))
         self._flow(step, sources)
         return step

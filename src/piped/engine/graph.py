@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from piped.engine.definition import Branches, PipelineDefinition, StepDefinition
+from piped.engine.definition import MAX_TURNS, Branches, PipelineDefinition, StepDefinition
 from piped.errors import Place, Problem, suggest
 from piped.spec import (
     INVALID,
     Decoder,
+    Dependency,
     PipelineName,
     Processor,
     Spec,
     absolute,
     dependencies_of,
 )
+
+Need: TypeAlias = tuple[Dependency[Any], Place | None, str]
+"""A resource that a component needs, and the place and path of the component."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,13 +53,6 @@ class Graph:
         """Yield each node once, breadth first, error consumers included."""
         yield from reachable(self.sources)
 
-    def calls(self) -> Iterator[tuple[GraphNode, PipelineName]]:
-        """Yield each pipeline that a processor names, with the node that does."""
-        for node in self.nodes():
-            for dependency in dependencies_of(node.processor):
-                if isinstance(dependency, PipelineName):
-                    yield node, dependency
-
 
 def reachable(sources: Iterable[GraphNode], errors: bool = True) -> Iterator[GraphNode]:
     """Yield each node that batons can reach, once, breadth first."""
@@ -77,6 +75,7 @@ class GraphBuilder:
         self.definitions = definitions
         self.processors = processors
         self.problems: list[Problem] = []
+        self.needs: list[Need] = []
         self._inside: list[str] = []
         self._faults = 0
 
@@ -87,12 +86,17 @@ class GraphBuilder:
         sources = self.sources(definition)
         if self._faults > before:
             return None
-        return Graph(name, definition.place, definition.at, sources, definition.max_turns)
+        max_turns = definition.max_turns
+        if max_turns is None and definition.inherits is not None:
+            max_turns = self.definitions[absolute(definition.inherits, name)].max_turns
+        return Graph(name, definition.place, definition.at, sources, max_turns or MAX_TURNS)
 
     def sources(self, definition: PipelineDefinition) -> list[GraphNode]:
         """Return the sources of a new copy of a pipeline's graph."""
+        self._faults += not definition.is_sound
         if definition.name in self._inside:
-            chain = " -> ".join([*self._inside, definition.name])
+            begin = self._inside.index(definition.name)
+            chain = " -> ".join([*self._inside[begin:], definition.name])
             what = f"pipeline '{definition.name}' contains itself: {chain}"
             self.report("inline-cycle", what, definition.place, definition.at)
             return []
@@ -114,10 +118,10 @@ class GraphBuilder:
             hint = f"inherit '{parent.inherits}' directly"
             self.report("inherits-twice", what, definition.place, definition.at, hint)
             return []
-        replacing = list(definition.overrides)
-        weaver = _Weaver(self, parent, definition.overrides)
+        self._faults += not parent.is_sound
+        weaver = _Weaver(self, parent, definition)
         sources = weaver.weave()
-        for override in replacing:
+        for override in definition.overrides:
             if override not in weaver.used_overrides:
                 what = f"'{parent.name}' has no (further) processor '{override.name}' to override"
                 self.report("unused-override", what, override.place, override.at)
@@ -145,18 +149,24 @@ class GraphBuilder:
         decoder = Decoder()
         made = decoder.component(spec, step.options, step.at)
         self.problems += [p for p in decoder.problems if p not in self.problems]
+        for each in decoder.dependencies if made is INVALID else dependencies_of(made):
+            self._resolve(each, home, step)
         if made is INVALID:
             self._faults += 1
             return None
         assert isinstance(made, Processor)
-        if hasattr(made, "home"):
+        if hasattr(made, "home") and "home" not in spec.parameters:
             made.home = home
-        for dependency in dependencies_of(made):
-            if isinstance(dependency, PipelineName):
-                place = dependency.place or step.place
-                if self.find(dependency.name, home, place, step.at) is not None:
-                    dependency.resolve(home)
         return made
+
+    def _resolve(self, dependency: Dependency[Any], home: str, step: StepDefinition) -> None:
+        """Make the name of a pipeline absolute; note what else a processor needs."""
+        if isinstance(dependency, PipelineName) or dependency.name.startswith("."):
+            place, at = dependency.place or step.place, dependency.at or step.at
+            found = self.find(dependency.name, home, place, at)
+            dependency.name = f"pipeline.{found.name}" if found else dependency.name
+        else:
+            self.needs.append((dependency, step.place, step.at))
 
     def report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
         """Note a problem, once: the pieces of an inlined pipeline are read again and again."""
@@ -173,14 +183,14 @@ class _Weaver:
         self,
         builder: GraphBuilder,
         definition: PipelineDefinition,
-        overrides: Iterable[StepDefinition] = (),
+        heir: PipelineDefinition | None = None,
     ) -> None:
         self.builder = builder
         self.definition = definition
+        self.heir = heir or definition  # whose overrides replace options
         self.nodes: dict[StepDefinition, GraphNode] = {}
         self.ids: dict[str, GraphNode] = {}
         self.used_overrides: set[StepDefinition] = set()
-        self._overrides = list(overrides)
 
     def weave(self) -> list[GraphNode]:
         """Return the sources."""
@@ -195,13 +205,13 @@ class _Weaver:
         return sources
 
     def _make(self, step: StepDefinition) -> None:
-        wanted = step
-        for override in self._overrides:
+        wanted, home = step, self.definition.name
+        for override in self.heir.overrides:
             if override not in self.used_overrides and override.name == step.name:
                 self.used_overrides.add(override)
-                wanted = override
+                wanted, home = override, self.heir.name
                 break
-        made = self.builder.processor(wanted, self.definition.name)
+        made = self.builder.processor(wanted, home)
         if made is None:
             return
         node = GraphNode(made, step.name, wanted.place, wanted.at)
@@ -252,7 +262,7 @@ class _Weaver:
         self._join(exits, self._chain(branches.chained_consumers), step)
         self._join(exits, self._each(branches.consumers), step)
         errors = self._errors(branches)
-        for entry in entries:
+        for entry in dict.fromkeys(entries):
             entry.error_consumers += errors
         return entries, exits
 

@@ -10,10 +10,18 @@ from typing import Any, Final
 import msgspec
 
 from piped.batons import Baton
-from piped.engine.blocks import Block, Compiler, Results, run, run_async
+from piped.engine.blocks import Block, Compiler
 from piped.engine.graph import Graph, GraphNode
+from piped.engine.runners import Results, Runner, run, run_async, run_line
 from piped.errors import Problem, TooDeep
-from piped.spec import DecidingProcessor, Processor, Step
+from piped.spec import (
+    DecidingProcessor,
+    Dependency,
+    PipelineName,
+    Processor,
+    Step,
+    dependencies_of,
+)
 
 MAX_DEPTH: Final = 100
 """How deep pipelines may call one another in a cycle."""
@@ -41,7 +49,7 @@ class Pipeline:
     results without a coroutine. ``is_ready`` tells whether all that its processors need is there.
     """
 
-    __slots__ = ("_blocks", "_line", "graph", "is_async", "is_ready", "is_recursive", "name")
+    __slots__ = ("_blocks", "_run", "graph", "is_async", "is_ready", "is_recursive", "name")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -50,7 +58,7 @@ class Pipeline:
         self.is_ready = True
         self.is_recursive = False
         self._blocks: tuple[Block, ...] = ()
-        self._line: tuple[Step, ...] | None = None
+        self._run: Runner = run
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name}>"
@@ -60,9 +68,16 @@ class Pipeline:
         for node in self.graph.nodes():
             yield node.processor
 
+    def dependencies(self) -> Iterator[Dependency[Any]]:
+        """Yield each dependency of each processor."""
+        for processor in self.processors():
+            yield from dependencies_of(processor)
+
     def compile(self) -> None:
         """Make the plain functions that batons will go through; all dependencies are bound."""
         self._blocks = Compiler().compile(self.graph.sources)
+        if len(self._blocks) == 1 and self._blocks[0].is_line:
+            self._run = run_line
 
     async def __call__(self, baton: Baton) -> Results:
         if not self.is_async:
@@ -78,10 +93,10 @@ class Pipeline:
     def now(self, baton: Baton) -> Results:
         """Return the results at once; only for a pipeline that is not async."""
         if not self.is_recursive:
-            return run(self._blocks, baton, self.graph.max_turns)
+            return self._run(self._blocks, baton, self.graph.max_turns)
         token = self._descend()
         try:
-            return run(self._blocks, baton, self.graph.max_turns)
+            return self._run(self._blocks, baton, self.graph.max_turns)
         finally:
             _depth.reset(token)
 
@@ -151,11 +166,15 @@ def link(pipelines: Mapping[str, Pipeline]) -> None:
     calls: dict[str, set[str]] = {}
     for pipeline in pipelines.values():
         calls[pipeline.name] = set()
-        for _, name in pipeline.graph.calls():
-            target = pipelines.get(name.name.removeprefix("pipeline."))
-            if target is not None:
-                name.resource = Linked(target)
-                calls[pipeline.name].add(target.name)
+        for dependency in pipeline.dependencies():
+            if dependency.name == "pipelines":  # named by batons: it may be any
+                calls[pipeline.name] |= pipelines.keys()
+            target = pipelines.get(dependency.name.removeprefix("pipeline."))
+            if target is None or not dependency.name.startswith("pipeline."):
+                continue
+            calls[pipeline.name].add(target.name)
+            if isinstance(dependency, PipelineName):
+                dependency.resource = Linked(target)
     changed = True
     while changed:  # a fixed point: who calls an async pipeline is async
         changed = False

@@ -118,7 +118,7 @@ class RunPipeline(InputOutputProcessor):
             try:
                 full = absolute(name.removeprefix("pipeline."), self.home)
             except ValueError as error:
-                raise BatonError(f"{error}") from error
+                raise BatonError(f"{error}") from None
             return pipelines.value.find(full)
 
         return find

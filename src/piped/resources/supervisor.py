@@ -104,20 +104,20 @@ class Supervisor:
 
     async def _run_once(self, life: Life) -> None:
         loop = asyncio.get_running_loop()
+        since = loop.time()
         brought: Mapping[str, object] = {}
-        reason = "its provider ended"
+        reason = "cancelled"
         try:
             async with life.provider.running() as brought:
-                since = loop.time()
                 for name, value in brought.items():
                     if name in self._resources:
                         self._resources[name].ready(value)
                 life.settled.set()
                 await life.closing.wait()
-            reason = "closed"
+            reason = "closed" if life.closing.is_set() else "its provider ended"
         except Exception as error:
             reason = str(_unwrapped(error))
-            if brought and loop.time() - since > WITHIN_S:
+            if loop.time() - since > WITHIN_S:
                 life.pauses = 0
             raise
         finally:
@@ -146,7 +146,7 @@ class Supervisor:
 
     async def _pause(self, life: Life) -> None:
         bound = min(FIRST_PAUSE_S * 2**life.pauses, LONGEST_PAUSE_S)
-        life.pauses += 1
+        life.pauses += bound < LONGEST_PAUSE_S  # for ever: a power without a bound would overflow
         try:
             async with asyncio.timeout(bound * (0.5 + self._random.random() / 2)):
                 await life.closing.wait()

@@ -15,9 +15,12 @@ import symtable
 import textwrap
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from types import CodeType
+from typing import Any, Final, TypeVar
 
 from piped.errors import Place, Problem
+
+T = TypeVar("T")
 
 ALWAYS_VISIBLE: Final = frozenset({*dir(builtins), "self", "logger"})
 
@@ -82,26 +85,52 @@ class Source:
         shift = self.head_columns if below == 0 else self.indent
         return self.place.moved(below, max(column - shift, 0))
 
-    def parse(self) -> ast.Module:
-        """Parse the wrapped text, and make sure that Python would compile it.
+    def tree(self) -> ast.Module:
+        """Parse the wrapped text.
 
         Raises:
             SyntaxProblem: It is no Python; it knows the place.
         """
+        return self._told(lambda: ast.parse(self.wrapped, self.place.file))
+
+    def compile(self) -> CodeType:
+        """Compile the wrapped text, all places in it being those of the document.
+
+        Raises:
+            SyntaxProblem: It is no Python; it knows the place.
+        """
+        self._told(lambda: compile(self.wrapped, self.place.file, "exec", dont_inherit=True))
+        tree = self.tree()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias):
+                begin = self.place_of(node.lineno, node.col_offset)
+                end = self.place_of(node.end_lineno or 1, node.end_col_offset or 0)
+                node.lineno, node.col_offset = begin.line, begin.column - 1
+                node.end_lineno, node.end_col_offset = end.line, end.column - 1
+        return self._told(lambda: compile(tree, self.place.file, "exec", dont_inherit=True))
+
+    def run(self, inside: dict[str, Any]) -> Any:
+        """Run the wrapped text with some globals, and return what it has made."""
+        exec(self.compile(), inside)  # noqa: S102 - a document is a program
+        return inside.pop("made")
+
+    def _place_of_node(self, node: ast.expr) -> Place:
+        before = self.wrapped.split("\n")[node.lineno - 1].encode()[: node.col_offset]
+        return self.place_of(node.lineno, len(before.decode()))  # Python counts bytes, people signs
+
+    def _told(self, act: Callable[[], T]) -> T:
         try:
-            tree = ast.parse(self.wrapped, self.place.file)
-            compile(tree, self.place.file, "exec", dont_inherit=True)
+            return act()
         except SyntaxError as error:
             where = self.place_of(error.lineno or 1, (error.offset or 1) - 1)
             raise SyntaxProblem(error.msg, where) from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise SyntaxProblem(str(error) or type(error).__name__, self.place) from error
-        return tree
 
     def unknown_names(self, known: Container[str]) -> Iterator[Problem]:
         """Yield a problem for each name in the text that nobody defines."""
         free = dict.fromkeys(_free_names(symtable.symtable(self.wrapped, "<code>", "exec")))
-        uses = [node for node in ast.walk(self.parse()) if isinstance(node, ast.Name)]
+        uses = [node for node in ast.walk(self.tree()) if isinstance(node, ast.Name)]
         for name in free:
             if name in ALWAYS_VISIBLE or name in known:
                 continue
@@ -109,7 +138,7 @@ class Source:
             yield Problem(
                 code="unknown-name",
                 what=f"nobody defines '{name}'",
-                place=self.place_of(use.lineno, use.col_offset) if use else self.place,
+                place=self._place_of_node(use) if use else self.place,
                 hint=f"add it to the namespace, as in namespace: {{{name}: package.{name}}}",
             )
 
@@ -152,13 +181,20 @@ class Lambda:
     __slots__ = ("source", "text")
 
     def __init__(self, text: str, place: Place | None = None) -> None:
-        text = text.strip()
+        lead = text[: len(text) - len(text.lstrip())]
         place = place or Place("<lambda>", 1, 1)
+        place = place.moved(lead.count("\n"), len(lead) - lead.rfind("\n") - 1)
+        text = text.strip()
         self.text = text
-        self.source = Source(text, place, f"(lambda {text}\n)", head_columns=8)
-        tree = self.source.parse()
+        bracket = "(" if "\n" in text else ""  # only where needed: its partner may be another's
+        head = f"made = {bracket}lambda "
+        tail = "\n)" if bracket else ""
+        self.source = Source(text, place, f"{head}{text}{tail}", head_columns=len(head))
+        if ":" not in text:
+            raise SyntaxProblem("expected a lambda, such as 'n: n * 2': there is no colon", place)
+        tree = self.source.tree()
         statement = tree.body[0] if len(tree.body) == 1 else None
-        body = statement.value if isinstance(statement, ast.Expr) else None
+        body = statement.value if isinstance(statement, ast.Assign) else None
         if not isinstance(body, ast.Lambda):
             raise SyntaxProblem("expected one lambda, such as 'n: n * 2'", place)
         arguments = body.args
@@ -167,6 +203,7 @@ class Lambda:
         named = [d for d in arguments.kw_defaults if d is None]
         if required > 1 or named or (positional == 0 and arguments.vararg is None):
             raise SyntaxProblem("expected a lambda of one argument, such as 'n: n * 2'", place)
+        self.source.compile()  # it finds what the parser does not, such as an `await`
 
     def __repr__(self) -> str:
         return f"Lambda({self.text!r})"
@@ -177,17 +214,12 @@ class Lambda:
 
     def compile(self, namespace: Mapping[str, Any], self_: object = None) -> Callable[[Any], Any]:
         """Return the function."""
-        tree = ast.increment_lineno(self.source.parse(), self.source.place.line - 1)
-        statement = tree.body[0]
-        assert isinstance(statement, ast.Expr)
-        expression = ast.Expression(statement.value)
-        code = compile(expression, self.source.place.file, "eval", dont_inherit=True)
-        function: Callable[[Any], Any] = eval(code, scope(namespace, self_))  # noqa: S307 - a document is a program
+        function: Callable[[Any], Any] = self.source.run(scope(namespace, self_))
         return function
 
 
 class Code:
-    """The body of a function of ``self``, ``input`` and ``baton``; async where it awaits.
+    """The body of a function of ``input`` and ``baton``; async where it awaits.
 
     Raises:
         SyntaxProblem: The text is no Python.
@@ -198,15 +230,14 @@ class Code:
     def __init__(self, text: str, place: Place | None = None) -> None:
         self.text = text
         place = place or Place("<code>", 1, 1)
-        self.source = _wrap(text, place, "async def")
-        inside = list(_own_nodes(self.source.parse().body[0]))
+        source = _wrap(text, place, "async def")
+        inside = list(_own_nodes(source.tree().body[0]))
         self.is_async = any(isinstance(n, ast.Await | ast.AsyncFor | ast.AsyncWith) for n in inside)
         self.is_async |= any(isinstance(n, ast.comprehension) and n.is_async for n in inside)
         self.is_generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in inside)
         self.returns = any(isinstance(n, ast.Return) and n.value is not None for n in inside)
-        if not self.is_async:
-            self.source = _wrap(text, place, "def")
-            self.source.parse()
+        self.source = source if self.is_async else _wrap(text, place, "def")
+        self.source.compile()
 
     def __repr__(self) -> str:
         return f"Code({self.text!r})"
@@ -217,14 +248,8 @@ class Code:
 
     def compile(self, namespace: Mapping[str, Any], self_: object) -> Callable[[Any, Any], Any]:
         """Return the function of input and baton; a coroutine function where the code awaits."""
-        tree = ast.increment_lineno(self.source.parse(), self.source.place.line - 2)
-        function = tree.body[0]
-        assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        function.args.args = function.args.args[1:]  # `self` is a global of the function
-        inside = scope(namespace, self_)
-        exec(compile(tree, self.source.place.file, "exec", dont_inherit=True), inside)  # noqa: S102 - a document is a program
-        made: Callable[[Any, Any], Any] = inside["process"]
-        return made
+        function: Callable[[Any, Any], Any] = self.source.run(scope(namespace, self_))
+        return function
 
 
 def _wrap(text: str, place: Place, keyword: str) -> Source:
@@ -236,12 +261,12 @@ def _wrap(text: str, place: Place, keyword: str) -> Source:
     body = text.strip("\n").expandtabs()
     first, _, rest = body.partition("\n")
     for even in (textwrap.dedent(body), f"{first.strip()}\n{textwrap.dedent(rest)}"):
-        head = f"{keyword} process(self, input, baton):\n"
+        head = f"{keyword} made(input, baton):\n"
         wrapped = head + textwrap.indent(even, "    ") + "\n    pass\n"
         source = Source(text, place.moved(lead, 0), wrapped, 1, 4, 4)
         try:
             ast.parse(wrapped)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         break
     return source
@@ -249,7 +274,9 @@ def _wrap(text: str, place: Place, keyword: str) -> Source:
 
 def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a function, without those of functions inside it."""
-    for node in ast.iter_child_nodes(function):
+    ahead = [*ast.iter_child_nodes(function)]
+    while ahead:
+        node = ahead.pop()
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            yield from _own_nodes(node)
+            ahead += ast.iter_child_nodes(node)

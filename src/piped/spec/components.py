@@ -138,8 +138,15 @@ def _repair_super(old: type, new: type) -> None:
         if not isinstance(function, FunctionType):
             continue
         for cell in function.__closure__ or ():
-            if isinstance(cell, CellType) and cell.cell_contents is old:
+            if _holds(cell, old):
                 cell.cell_contents = new
+
+
+def _holds(cell: CellType, value: object) -> bool:
+    try:
+        return cell.cell_contents is value
+    except ValueError:  # it is empty: the name is bound further down in the same function
+        return False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

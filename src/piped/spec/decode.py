@@ -6,7 +6,7 @@ import operator
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
@@ -17,6 +17,7 @@ from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
 from piped.errors import Level, Place, Problem, suggest
 from piped.spec.code import SyntaxProblem
 from piped.spec.components import Parameter, Spec, spec_of
+from piped.spec.dependency import Dependency, dependencies_of
 from piped.spec.types import ROWS, Input, WrongValue
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Decoder:
     """Makes components of mappings and collects what is wrong with them."""
 
     problems: list[Problem] = field(default_factory=list)
+    dependencies: list[Dependency[Any]] = field(default_factory=list)  # all that were read
 
     def component(self, spec: Spec, node: Node, at: str, **given: Any) -> Any:
         """Return the component that a mapping describes, or INVALID.
@@ -137,6 +139,7 @@ class Decoder:
             value = attempt.value(choice, node, at)
             if value is not INVALID:
                 self.problems += attempt.problems
+                self.dependencies += attempt.dependencies
                 return value
         return self._wrong(node, at, f"expected {words(hint)}, got {_shown(node)}")
 
@@ -152,7 +155,11 @@ class Decoder:
 
     def _read(self, read: Callable[[Node], Any], node: Node, at: str) -> Any:
         try:
-            return read(node)
+            value = read(node)
+            for dependency in dependencies_of(value):
+                dependency.at = at
+                self.dependencies.append(dependency)
+            return value
         except SyntaxProblem as error:
             self._report("python-syntax", f"{error}", error.place, at)
         except WrongValue as error:
@@ -201,14 +208,26 @@ class Decoder:
 
 def words(hint: Any) -> str:
     """Return a type in words: ``int``, ``duration``, ``'a' or 'b'``, ``list of path``."""
+    *others, last = _choices(hint)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _choices(hint: Any) -> Iterator[str]:
+    """Yield, in words, each type and each value that a type lets one choose from."""
     bare = _bare(hint)
+    if get_origin(bare) is typing.Literal:
+        yield from map(repr, get_args(bare))
+    elif get_origin(bare) in (Union, types.UnionType):
+        for each in get_args(bare):
+            yield from _choices(each)
+    else:
+        yield _name(bare)
+
+
+def _name(bare: Any) -> str:
     origin, arguments = get_origin(bare), get_args(bare)
     if row := ROWS.get(origin or bare):
         return row.words
-    if origin in (Union, types.UnionType):
-        return " or ".join(words(each) for each in arguments)
-    if origin is typing.Literal:
-        return " or ".join(repr(each) for each in arguments)
     if origin is Input:
         return f"{words(arguments[0])} (or !path)"
     if origin is list:
@@ -240,7 +259,7 @@ def _is_special(hint: Any) -> bool:
 
 def _worded(error: msgspec.ValidationError, hint: Any) -> str:
     text = str(error).partition(" - at ")[0]
-    if match := re.match(r"Expected `([^`]*)`( (?:of|<|>|=|with).*)?", text):
+    if match := re.match(r"Expected `([^`]*)`( (?:of|<|>|=|with|matching).*)?", text):
         kind = words(hint) if "|" in match[1] or match[1] in ("object", "array") else match[1]
         return f"expected {kind}{match[2] or ''}".replace("`", "")
     if text.startswith("Invalid enum value"):

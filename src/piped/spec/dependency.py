@@ -40,6 +40,7 @@ class Dependency(Generic[T_co]):
     name: str
     place: Place | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    at: str = ""
     resource: Provided[T_co] | None = None
 
     @property

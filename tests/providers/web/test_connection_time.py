@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
+from piped.engine.journey import journey_text
+from piped.observe.logs import add_journey
 from piped.providers.web import Request
 from tests.conftest import Clock
 from tests.providers.web.support import request_bytes, serving, until
@@ -91,6 +95,7 @@ async def test_no_answer_by_the_deadline_is_504(clock: Clock) -> None:
     async with serving(pipeline) as served:
         client = await served.connect()
         with capture_logs() as logs:
+            structlog.get_config()["processors"].insert(0, add_journey)
             await client.send(request_bytes("/?n=1"))
             await until(lambda: served.pipeline.seen)
             await clock.advance(25)
@@ -104,8 +109,9 @@ async def test_no_answer_by_the_deadline_is_504(clock: Clock) -> None:
     (line,) = [each for each in logs if each["event"] == "deadline missed"]
     assert (answer.status, early, late) == (504, False, False)
     assert line["log_level"] == "warning"
-    assert (line["id"], line["deadline_s"]) == (served.pipeline.seen[0].id, 30.0)
-    assert str(line["id"]).encode() in answer.body
+    number = journey_text(served.pipeline.seen[0].id)
+    assert (line["journey"], line["deadline_s"]) == (number, 30.0)
+    assert json.loads(answer.body) == {"status": 504, "title": "Gateway Timeout", "id": number}
     assert served.site.counters.deadlines_missed == 1
     assert served.site.counters.second_answers == 1
 
@@ -227,3 +233,17 @@ async def test_the_date_follows_the_clock(clock: Clock, monkeypatch: pytest.Monk
         client.close()
 
     assert answer.headers["date"] == "some other day"
+
+
+async def test_a_client_that_ends_its_half_and_does_not_read_is_reset(clock: Clock) -> None:
+    async with serving(lambda request: request.answer(bytes(8 << 20))) as served:
+        client = await served.connect(limit=1024)
+        await client.send(request_bytes())
+        client.writer.write_eof()
+        await until(lambda: served.pipeline.seen)
+        await clock.advance(32)
+        await clock.advance(32)
+        await until(lambda: not served.server.connections)
+        client.writer.transport.abort()
+
+    assert served.site.counters.refused == {"slow-reader": 1}

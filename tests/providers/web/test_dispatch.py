@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from piped.engine.journey import journey
+from piped.engine.journey import journey, journey_text
 from piped.errors import Unavailable
 from piped.providers.web import Request
 from piped.resources import Resource
@@ -104,7 +104,7 @@ async def test_an_error_is_500_and_its_facts_are_in_the_log_only(is_async: bool)
     assert json.loads(answer.body) == {
         "status": 500,
         "title": "Internal Server Error",
-        "id": str(request.id),
+        "id": journey_text(request.id),
     }
     assert b"password" not in answer.head + answer.body
     assert "x-secret" not in answer.headers
@@ -112,7 +112,6 @@ async def test_an_error_is_500_and_its_facts_are_in_the_log_only(is_async: bool)
         "event": "request failed",
         "log_level": "error",
         "site": "web.site",
-        "id": request.id,
         "method": "GET",
         "path": "/",
         "status": 500,

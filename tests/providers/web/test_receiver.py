@@ -43,6 +43,11 @@ REFUSED = {
         400,
         "malformed",
     ),
+    "a length of many zeros": (
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
+        400,
+        "framing",
+    ),
     "another coding": (
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
         400,
@@ -348,5 +353,82 @@ def test_no_bytes_break_a_connection(pieces: list[bytes], size: int, is_late: bo
         assert not connection.queue
         connection.connection_lost(None)
         assert connection.is_closed
+    finally:
+        loop.close()
+
+
+def test_bytes_that_come_while_nothing_is_read_are_kept() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        host, transport = FakeHost(), FakeTransport()
+        connection = Connection(host, loop)
+        connection.connection_made(transport)
+        for _ in range(5):
+            connection.data_received(request_bytes(method="PUT"))
+        waiting = len(connection.queue)
+        while host.open:
+            host.open.pop().answer(b"x")
+            loop.run_until_complete(asyncio.sleep(0))
+
+        assert waiting == 2
+        assert host.counters.requests == 5
+        assert transport.sent.count(b"HTTP/1.1 200 OK") == 5
+    finally:
+        loop.close()
+
+
+def test_large_bodies_that_wait_stop_the_reading_too() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        host = FakeHost()
+        host.limits = Limits(body_bytes=64)
+        connection = Connection(host, loop)
+        connection.connection_made(FakeTransport())
+        for _ in range(5):
+            connection.data_received(request_bytes(method="PUT", body="x" * 40))
+
+        assert len(connection.queue) == 2
+        assert not connection.is_reading
+    finally:
+        loop.close()
+
+
+def test_time_that_a_client_loses_by_our_not_reading_is_not_its_own() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        host, transport = FakeHost(), FakeTransport()
+        connection = Connection(host, loop)
+        connection.connection_made(transport)
+        connection.data_received(request_bytes(method="PUT") * 3 + b"PUT / HT")
+        now = loop.time()
+        connection.answer_by = now + 1000
+        connection.expire(now + 100)
+        early = bytes(transport.sent)
+        while host.open:
+            host.open.pop().answer(b"x")
+            loop.run_until_complete(asyncio.sleep(0))
+        connection.expire(now + 200)
+
+        assert early == b""
+        assert transport.sent.count(b"HTTP/1.1 200 OK") == 3
+        assert transport.sent.count(b"HTTP/1.1 408 Request Timeout") == 1
+    finally:
+        loop.close()
+
+
+def test_a_transport_that_cannot_end_its_half_is_closed_after_a_refusal() -> None:
+    class Whole(FakeTransport):
+        def can_write_eof(self) -> bool:
+            return False
+
+    loop = asyncio.new_event_loop()
+    try:
+        transport = Whole()
+        connection = Connection(FakeHost(), loop)
+        connection.connection_made(transport)
+        connection.data_received(b"nonsense\r\n\r\n")
+
+        assert transport.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert transport.is_closed
     finally:
         loop.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from piped.providers.web.routing import Router
 from piped.spec import dependencies_of
 from tests.providers.web.support import Pipeline, make_site, problems_of
+
+ERRORS = [each for each in dir(builtins) if each.endswith(("Error", "Exception"))]
 
 
 def config(**keys: str) -> dict[str, Any]:
@@ -122,12 +125,13 @@ def test_the_pipelines_of_a_tree_are_found() -> None:
         (
             {"__config__": {"procesor": "pipeline.a"}},
             "web.site.routing.__config__.procesor: unknown-parameter:"
-            " RouteConfig has no parameter 'procesor' (did you mean 'processor'?)",
+            " route-config has no parameter 'procesor' (did you mean 'processor'?"
+            " known: deadline, errors, no_resource_processor, processor)",
         ),
         (
             {"a": {"__config__": {"static": "files"}}},
             "web.site.routing.a.__config__.static: unknown-parameter:"
-            " RouteConfig has no parameter 'static'"
+            " route-config has no parameter 'static'"
             " (known: deadline, errors, no_resource_processor, processor)",
         ),
         (
@@ -151,7 +155,9 @@ def test_the_pipelines_of_a_tree_are_found() -> None:
         (
             {"a": {"__config__": {"errors": {"ValueEror": 400}}}},
             "web.site.routing.a.__config__: unknown-exception: errors: no module 'ValueEror'"
-            " (did you mean 'ValueError'?)",
+            " (did you mean 'ValueError'? known: AttributeError, BufferError, IndexError, KeyError,"
+            " NameError, OSError, RuntimeError, SyntaxError, SystemError, TabError, TypeError,"
+            " ValueError, ...)",
         ),
         (
             {"__config__": {"errors": {"json.JSONDecodeError": 200}}},

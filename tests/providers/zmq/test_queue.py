@@ -92,8 +92,8 @@ def test_an_unknown_type_is_told_with_those_that_there_are() -> None:
     _, problems = decoded({"type": "FOO", "binds": ["tcp://127.0.0.1:1"]})
 
     assert problems == [
-        "queues.yaml:1:1: error[wrong-value]: expected 'PUSH' or 'PULL' or 'PUB' or 'SUB' or 'REQ'"
-        " or 'REP' or 'PAIR' or 'ROUTER' or 'DEALER' or 'XREP' or 'XREQ' or 'XPUB' or 'XSUB',"
+        "queues.yaml:1:1: error[wrong-value]: expected 'PUSH', 'PULL', 'PUB', 'SUB', 'REQ',"
+        " 'REP', 'PAIR', 'ROUTER', 'DEALER', 'XREP', 'XREQ', 'XPUB' or 'XSUB',"
         " got 'FOO'\n    at: zmq.queues.jobs.type"
     ]
 
@@ -103,7 +103,7 @@ def test_a_queue_without_a_type_lacks_a_parameter() -> None:
 
     assert len(problems) == 1
     assert problems[0].startswith(
-        "queues.yaml:1:1: error[missing-parameter]: Queue needs the parameter 'type'"
+        "queues.yaml:1:1: error[missing-parameter]: queue needs the parameter 'type'"
     )
 
 
@@ -138,7 +138,9 @@ def test_a_queue_without_a_type_lacks_a_parameter() -> None:
             problem(
                 "wrong-socket-option",
                 "there is no socket option 'LINGR'",
-                "did you mean 'LINGER'?",
+                "did you mean 'LINGER'? known: AFFINITY, BACKLOG, DISCONNECT_MSG, FAIL_UNROUTABLE,"
+                " IDENTITY, INVERT_MATCHING, IPV4ONLY, LINGER, PLAIN_PASSWORD, PLAIN_SERVER,"
+                " PLAIN_USERNAME, ROUTING_ID, ...",
             ),
         ),
         (

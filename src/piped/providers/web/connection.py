@@ -7,17 +7,15 @@ import contextvars
 from collections import deque
 from typing import Any, Final, Protocol
 
-from piped.engine.journey import new_journey
+from piped.engine.journey import journey_text, new_journey
 from piped.providers.web.answers import CONTINUE, answer_bytes, refusal_bytes
 from piped.providers.web.dispatch import Dispatcher, log
 from piped.providers.web.limits import Counters, Limits
-from piped.providers.web.receiver import BODY, HEAD, Receiver, Refused
+from piped.providers.web.outlet import NEVER, Outlet
+from piped.providers.web.receiver import HEAD, Receiver, Refused
 from piped.providers.web.request import Request
 
-NEVER: Final = float("inf")
-
 SMALL_PIECE: Final = 2 << 10
-BIG_PIECE: Final = 64 << 10
 
 SPARE_CONNECTIONS: Final = 64  # beyond the limit, to say 503 on
 
@@ -58,14 +56,13 @@ class Connection(asyncio.Protocol):
         "is_turning",
         "is_unheard",
         "loop",
+        "outlet",
         "peer",
         "queue",
         "receive_by",
         "receiver",
         "stage",
         "transport",
-        "unsent",
-        "write_by",
     )
 
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
@@ -76,15 +73,16 @@ class Connection(asyncio.Protocol):
         self.queue: deque[Request | Refused] = deque()
         self.backlog = b""
         self.peer = ""
-        self.stage = self.unsent = 0
+        self.stage = 0
         self.is_reading = self.is_unheard = True
         self.is_stalled = self.is_turning = self.is_last = self.is_closed = False
-        self.answer_by = self.receive_by = self.write_by = NEVER
+        self.answer_by = self.receive_by = NEVER
 
     # Called by the transport.
 
     def connection_made(self, transport: Any) -> None:
         self.transport: asyncio.Transport = transport
+        self.outlet = Outlet(transport, self.loop, self.host.limits.stall_s)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         self.receive_by = self.loop.time() + self.host.limits.header_s
@@ -99,7 +97,7 @@ class Connection(asyncio.Protocol):
         if self.is_last:
             return
         self.is_unheard = False
-        if self.backlog or (self.queue and self.is_full):
+        if self.backlog or self.is_full:
             self.backlog += data
             self._settle()
             return
@@ -108,24 +106,26 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; that is all that can be seen of one that left."""
+        self.outlet.watch()
         return False
 
     def pause_writing(self) -> None:
         self.is_stalled = True
-        self._watch_unsent()
+        self.outlet.watch()
         self._settle()
 
     def resume_writing(self) -> None:
         self.is_stalled = False
-        self.write_by = NEVER
+        self.outlet.forget()
         if self.is_last:
-            self._watch_unsent()
+            self.outlet.watch()
         if not self.is_closed:
             self.loop.call_soon(self._go_on, context=self.host.context)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = self.is_last = True
-        self.answer_by = self.receive_by = self.write_by = NEVER
+        self.answer_by = self.receive_by = NEVER
+        self.outlet.forget()
         self.queue.clear()
         self.backlog = b""
         self.receiver.close()
@@ -139,8 +139,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether so many requests wait that no more are taken."""
-        return len(self.queue) >= self.host.limits.pipelined
+        """Whether so many requests wait, or such large ones, that no more are taken."""
+        queue, limits = self.queue, self.host.limits
+        if not queue:
+            return False
+        waiting_bytes = sum(len(each._body) for each in queue if isinstance(each, Request))
+        return len(queue) >= limits.pipelined or waiting_bytes > limits.body_bytes
 
     @property
     def has_more(self) -> bool:
@@ -158,10 +162,10 @@ class Connection(asyncio.Protocol):
         self.is_turning = True
         receiver, at = self.receiver, 0
         while at < len(data) and not self.is_last:
-            if self.queue and self.is_full:
+            if self.is_full:
                 self.backlog = data[at:]
                 break
-            end = at + (BIG_PIECE if receiver.phase == BODY else SMALL_PIECE)
+            end = at + max(SMALL_PIECE, receiver.remaining)
             receiver.feed(data[at:end])
             at = end
             while receiver.ready:
@@ -185,8 +189,6 @@ class Connection(asyncio.Protocol):
     # Treating, one at a time.
 
     def _treat(self, item: Request | Refused) -> None:
-        if self.is_closed:
-            return
         if isinstance(item, Refused):
             self._refuse(item)
             return
@@ -207,8 +209,6 @@ class Connection(asyncio.Protocol):
             data, self.backlog = self.backlog, b""
             self._take(data)
         self.is_turning = False
-        if self.queue and self.current is None and not self.is_stalled:
-            self.loop.call_soon(self._go_on, context=self.host.context)
         self._settle()
 
     def _settle(self) -> None:
@@ -253,7 +253,8 @@ class Connection(asyncio.Protocol):
         """Answer what broke a rule, and end: nothing of what follows can be understood."""
         status = refused.status
         number = new_journey()
-        log.debug("request refused", rule=refused.rule, status=status, id=number, client=self.peer)
+        facts = {"rule": refused.rule, "status": status, "client": self.peer}
+        log.debug("request refused", **facts, journey=journey_text(number))
         self.counters.refuse(refused.rule)
         self.counters.answered[status // 100] += 1
         self.transport.write(refusal_bytes(status, number, self.host.date))
@@ -263,7 +264,7 @@ class Connection(asyncio.Protocol):
         """Read on for a while: to close on unread bytes would destroy the answer on its way."""
         self.is_last = True
         self.queue.clear()
-        self._watch_unsent()
+        self.outlet.watch()
         if not self.transport.can_write_eof():
             self.transport.close()
             return
@@ -278,7 +279,7 @@ class Connection(asyncio.Protocol):
         self.is_last = True
         self.queue.clear()
         self.receive_by = NEVER
-        self._watch_unsent()
+        self.outlet.watch()
         self.transport.close()
 
     # The end of the site.
@@ -308,8 +309,9 @@ class Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """End the waits that have become too long."""
-        if self.write_by <= now:
-            self._expect_progress()
+        if self.outlet.due <= now and self.outlet.is_stuck():
+            self.counters.refuse("slow-reader")
+            self.transport.abort()
         request = self.current
         if request is not None and self.answer_by <= now:
             self.counters.deadlines_missed += 1
@@ -330,18 +332,3 @@ class Connection(asyncio.Protocol):
             self._stop_reading_requests(
                 Refused(408, "slow-header" if phase == HEAD else "slow-body")
             )
-
-    def _watch_unsent(self) -> None:
-        self.unsent = self.transport.get_write_buffer_size()
-        if self.unsent:
-            self.write_by = self.loop.time() + self.host.limits.stall_s
-
-    def _expect_progress(self) -> None:
-        """Reset a connection whose client has read nothing."""
-        before = self.unsent
-        self._watch_unsent()
-        if self.unsent >= before > 0:
-            self.counters.refuse("slow-reader")
-            self.transport.abort()
-        elif not self.unsent:
-            self.write_by = NEVER

@@ -124,7 +124,6 @@ class Dispatcher:
     def _facts(self, request: Request) -> dict[str, Any]:
         return {
             "site": self.site,
-            "id": request.id,
             "method": request.method,
             "path": request.path,
         }

@@ -29,7 +29,9 @@ class Address:
 
     @property
     def url(self) -> str:
-        return f"http://{self}/"
+        """A URL that a browser on this machine can open."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host)  # noqa: S104 - it was written
+        return f"http://{host}:{self.port}/" if host else f"http://{self}/"
 
     @property
     def is_loopback(self) -> bool:

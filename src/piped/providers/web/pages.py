@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from piped.engine.journey import journey_text
+
 HTML: Final = "text/html; charset=utf-8"
 PROBLEM: Final = "application/problem+json"
 
@@ -43,12 +45,12 @@ def page(status: int, number: int, accept: str = "") -> tuple[str, bytes]:
 
     Args:
         status: The status of the answer.
-        number: The number of the request, by which it is found in the log.
+        number: The number of the request; shown as the journey that its lines in the log bear.
         accept: What the client says that it takes.
     """
     if "text/html" in accept.lower():
         return HTML, _html(status, number)
-    problem = {"status": status, "title": title_of(status), "id": str(number)}
+    problem = {"status": status, "title": title_of(status), "id": journey_text(number)}
     return PROBLEM, msgspec.json.encode(problem)
 
 
@@ -59,5 +61,7 @@ def traceback_page(status: int, number: int, error: BaseException) -> tuple[str,
 
 
 def _html(status: int, number: int, more: str = "") -> bytes:
-    text = _PAGE.format(status=status, title=title_of(status), id=f"request {number}", more=more)
+    text = _PAGE.format(
+        status=status, title=title_of(status), id=f"request {journey_text(number)}", more=more
+    )
     return text.encode("utf-8", "backslashreplace")

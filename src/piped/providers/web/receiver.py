@@ -20,6 +20,8 @@ BODY: Final = 2
 
 GATED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
 
+LENGTH_DIGITS: Final = 20
+
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 
 
@@ -53,6 +55,7 @@ class Receiver:
         "phase",
         "ready",
         "refused",
+        "remaining",
         "request",
         "size",
         "stage",
@@ -69,6 +72,7 @@ class Receiver:
         self.request: Request | None = None
         self.phase = NOTHING
         self.stage = 0  # counts the heads and bodies begun, so that each has its own time
+        self.remaining = 0  # of a body whose length is known
         self.size = self.trailers = self.unparsed = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.gated: list[tuple[bytes, bytes]] = []
@@ -176,6 +180,7 @@ class Receiver:
         if len(request._body) + len(data) > self.limits.body_bytes:
             raise Refused(413, "body-too-large")
         request._body += data
+        self.remaining -= len(data)
 
     def on_message_complete(self) -> None:
         request = self.request
@@ -199,7 +204,7 @@ class Receiver:
             raise Refused(400, "host")
         if not request._target.startswith(b"/") or b"#" in request._target:
             self._read_target(request, hosts)
-        self.framing = b""
+        self.framing, self.remaining = b"", 0
         if len(self.gated) > len(hosts):
             self._pass_framing(request)
 
@@ -210,16 +215,19 @@ class Receiver:
         )
         if codings and (request.is_old or [each.lower() for each in codings] != [b"chunked"]):
             raise Refused(400, "framing")
+        if lengths and len(lengths[0]) > LENGTH_DIGITS:  # Python refuses to read 4300 of them
+            raise Refused(400, "framing")
         if lengths and int(lengths[0]) > self.limits.body_bytes:
             raise Refused(413, "body-too-large")
         if codings:
             self.framing = b"transfer-encoding: chunked\r\n"
         elif lengths:
-            self.framing = b"content-length: %b\r\n" % lengths[0]
+            self.remaining = int(lengths[0])
+            self.framing = b"content-length: %d\r\n" % self.remaining
         if expectations and not request.is_old:
             if [each.lower() for each in expectations] != [b"100-continue"]:
                 raise Refused(417, "expectation")
-            self.expects = bool(codings or (lengths and int(lengths[0])))
+            self.expects = bool(codings or self.remaining)
 
     def _read_target(self, request: Request, hosts: list[bytes]) -> None:
         """Bring an absolute target (RFC 9112, 3.2.2) into its usual form."""

@@ -71,7 +71,8 @@ class Server:
             self._sockets.append(server)
             self.addresses.append(address)
         self._tick()
-        log.info("listening", site=self.label, url=self.url)
+        urls = dict.fromkeys(each.url for each in self.addresses if not each.is_optional)
+        log.info("listening", site=self.label, url=" ".join(urls))
         for address in self.addresses:
             if not address.is_loopback:
                 log.warning("listening beyond this machine", site=self.label, address=str(address))

@@ -68,7 +68,7 @@ class Site(Provider):
         default_factory=Debug
     )
     log_exceptions: Annotated[
-        Literal["debug", "info", "warning", "warn", "error", "critical"] | None,
+        Literal["debug", "info", "warning", "error", "critical"] | None,
         Meta(description="The level at which failures are logged; null is error."),
     ] = None
     max_header: Annotated[Size, Meta(description="The largest head of a request; else 431.")] = (

@@ -1,0 +1,198 @@
+"""From mappings to components: every parameter by itself, all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import field
+from typing import Annotated, Any
+
+import pytest
+
+from piped.batons import BatonPath
+from piped.document import parse
+from piped.document.nodes import Node
+from piped.errors import Level, Problem
+from piped.spec import (
+    INVALID,
+    Decoder,
+    Duration,
+    Meta,
+    Processor,
+    Provider,
+    part,
+    processor,
+    provider,
+    spec_of,
+)
+
+Made = Callable[[type, str], Any]
+
+
+@processor("mask")
+class Mask(Processor):
+    """Have some parameters."""
+
+    keep: Annotated[int, Meta(ge=0, description="How many.")]
+    mark: Annotated[str, Meta(max_length=1)] = "*"
+    lambda_: BatonPath | None = None
+    _private: int = field(default=5, init=False)
+
+    def check(self) -> Iterator[Problem]:
+        if self.mark == "!":
+            yield Problem("odd", "an odd mark", level=Level.HINT)
+        if self.keep == 13:
+            yield Problem("unlucky", "an unlucky number", hint="take 12")
+
+
+@part
+class Leaf:
+    """A mapping inside a section."""
+
+    size: int
+    wait: Duration = Duration(1.0)
+
+
+@provider("tree")
+class Tree(Provider):
+    """A section with parts."""
+
+    leaf: Leaf | None = None
+    leaves: list[Leaf] = field(default_factory=list)
+    named: dict[str, Leaf] = field(default_factory=dict)
+
+
+@provider("entries", entries="them")
+class Entries(Provider):
+    """A section whose keys are the user's own."""
+
+    them: dict[str, Leaf]
+
+
+class Odd:
+    """Reads itself."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self.keys = keys
+
+    @classmethod
+    def __read__(cls, node: Node, decoder: Decoder, at: str) -> Odd:
+        return cls([f"{at}.{key}" for key in getattr(node, "entries", {})])
+
+
+@provider("odd")
+class HasOdd(Provider):
+    """A section with a part that reads itself."""
+
+    tree: Odd
+
+
+def told(component: type, text: str) -> list[str]:
+    """Return what is wrong with the YAML parameters of a component."""
+    spec = spec_of(component)
+    assert spec is not None
+    decoder = Decoder()
+    made = decoder.section(spec, parse(text, "t.yaml")[0], spec.name)
+    assert (made is INVALID) is any(each.level is Level.ERROR for each in decoder.problems)
+    return [str(each) for each in decoder.problems]
+
+
+def test_parameters_become_fields_and_defaults_fill_the_rest(made: Made) -> None:
+    mask = made(Mask, "{keep: 4, lambda: a.b}")
+
+    assert (mask.keep, mask.mark, mask.lambda_, mask._private) == (4, "*", "a.b", 5)
+
+
+def test_all_problems_are_told_at_once_each_with_its_place() -> None:
+    assert told(Mask, "{mrak: x, mark: long, lambda: 5}") == [
+        "t.yaml:1:2: error[unknown-parameter]: mask has no parameter 'mrak'\n"
+        "    at: mask.mrak\n"
+        "    hint: did you mean 'mark'? known: keep, lambda, mark, node_name",
+        "t.yaml:1:17: error[wrong-value]: expected str of length <= 1, got 'long'\n"
+        "    at: mask.mark",
+        "t.yaml:1:31: error[wrong-value]: expected a path into the baton, such as request.args,"
+        " got 5\n"
+        "    at: mask.lambda",
+        "t.yaml:1:1: error[missing-parameter]: mask needs the parameter 'keep'\n"
+        "    at: mask\n"
+        "    hint: add keep: int",
+    ]
+
+
+def test_private_fields_never_come_from_a_document() -> None:
+    assert told(Mask, "{keep: 1, _private: 2}") == [
+        "t.yaml:1:11: error[unknown-parameter]: mask has no parameter '_private'\n"
+        "    at: mask._private\n"
+        "    hint: known: keep, lambda, mark, node_name"
+    ]
+
+
+@pytest.mark.parametrize("text", ["5", "[1]", "text"])
+def test_parameters_must_be_a_mapping(text: str) -> None:
+    shown = parse(text)[0]
+
+    [found] = told(Mask, text)
+
+    assert found.startswith("t.yaml:1:1: error[wrong-value]: expected the parameters of mask, got")
+    assert shown is not None
+
+
+def test_null_counts_as_an_empty_mapping(made: Made) -> None:
+    assert made(Tree, "null").leaves == []
+
+
+def test_what_a_component_checks_gets_its_place_and_hints_do_not_hinder() -> None:
+    assert told(Mask, "{keep: 13, mark: '!'}") == [
+        "t.yaml:1:1: hint[odd]: an odd mark\n    at: mask",
+        "t.yaml:1:1: error[unlucky]: an unlucky number\n    at: mask\n    hint: take 12",
+    ]
+    assert told(Mask, "{keep: 1, mark: '!'}") == [
+        "t.yaml:1:1: hint[odd]: an odd mark\n    at: mask"
+    ]
+
+
+def test_parts_may_stand_alone_in_lists_and_under_names(made: Made) -> None:
+    tree = made(Tree, "{leaf: {size: 1}, leaves: [{size: 2, wait: 2s}], named: {a: {size: 3}}}")
+
+    assert (tree.leaf.size, tree.leaves[0].wait, tree.named["a"].size) == (1, 2.0, 3)
+
+
+def test_problems_in_parts_are_all_told_with_their_paths() -> None:
+    assert told(Tree, "{leaf: {size: x}, leaves: [{}, 5], named: {a: {szie: 3}}}") == [
+        "t.yaml:1:15: error[wrong-value]: expected int, got 'x'\n    at: tree.leaf.size",
+        "t.yaml:1:28: error[missing-parameter]: leaf needs the parameter 'size'\n"
+        "    at: tree.leaves[0]\n"
+        "    hint: add size: int",
+        "t.yaml:1:32: error[wrong-value]: expected the parameters of leaf, got 5\n"
+        "    at: tree.leaves[1]",
+        "t.yaml:1:48: error[unknown-parameter]: leaf has no parameter 'szie'\n"
+        "    at: tree.named.a.szie\n"
+        "    hint: did you mean 'size'? known: size, wait",
+        "t.yaml:1:47: error[missing-parameter]: leaf needs the parameter 'size'\n"
+        "    at: tree.named.a\n"
+        "    hint: add size: int",
+    ]
+
+
+def test_a_section_of_entries_takes_the_whole_mapping() -> None:
+    spec = spec_of(Entries)
+    assert spec is not None
+
+    made = Decoder().section(spec, parse("{a: {size: 1}, b: {size: 2}}")[0], "entries")
+
+    assert {name: leaf.size for name, leaf in made.them.items()} == {"a": 1, "b": 2}
+
+
+def test_a_section_of_entries_may_be_empty_and_tells_problems_by_name() -> None:
+    assert told(Entries, "null") == []
+    assert told(Entries, "{a: {size: x}}") == [
+        "t.yaml:1:12: error[wrong-value]: expected int, got 'x'\n    at: entries.a.size"
+    ]
+
+
+def test_a_class_may_read_itself(made: Made) -> None:
+    assert made(HasOdd, "{tree: {a: 1, b: 2}}").tree.keys == ["odd.tree.a", "odd.tree.b"]
+
+
+def test_repeated_parameters_of_a_base_are_known(made: Made) -> None:
+    assert made(Mask, "{keep: 1, node_name: label}").node_name == "label"
+    assert made(Tree, "{essential: true}").essential is True
