@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 
@@ -25,6 +25,10 @@ from piped.resources import Resource, Supervisor
 from piped.spec import Dependency, PipelineName, Provider, dependencies_of
 
 log = structlog.get_logger("piped.service")
+
+
+EXIT_FAILED_FOR_GOOD: Final = 3
+"""The exit code when a provider that the service cannot do without has failed for good."""
 
 
 class UnknownPipeline(PipedError, LookupError):
@@ -50,7 +54,9 @@ class Service:
         self._events: Any = blueprint.providers.get("system-events") if only is None else None
         self._group = asyncio.TaskGroup()
         self._startup: asyncio.Task[None] | None = None
-        self._supervisor = Supervisor(self._wire(only, is_debug), self.resources)
+        self._supervisor = Supervisor(
+            self._wire(only, is_debug), self.resources, lambda: self.stop(EXIT_FAILED_FOR_GOOD)
+        )
 
     @classmethod
     def load(
@@ -100,8 +106,10 @@ class Service:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._events is not None and not isinstance(error, asyncio.CancelledError):
-            await self._events.fire("shutdown")
+        if not isinstance(error, asyncio.CancelledError):
+            await self._supervisor.stop_edges()
+            if self._events is not None:
+                await self._events.fire("shutdown")
         await self._close()
 
     def stop(self, exit_code: int | None = None) -> None:

@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -489,6 +491,97 @@ def test_run_ends_at_once_at_the_second_signal(start: Processes, folder: Path) -
     events = [line["event"] for line in lines_of(process)]
     assert events[2:] == ["slow asked", "stopping", "stopping now", "stopped at once", "stopped"]
     assert b"200 OK" not in answer(client)
+
+
+BREAKING = '''\
+import asyncio
+from contextlib import asynccontextmanager
+from piped import Dependency, Misconfigured, Processor, Provider, processor, provider
+
+@processor("uses-it")
+class UsesIt(Processor):
+    """Breaks what it needs."""
+
+    breaking: Dependency = Dependency("breaking")
+
+    def process(self, baton):
+        self.breaking.value.set()
+        return baton
+
+@provider("breaking")
+class Breaking(Provider):
+    """Works once, then never again."""
+
+    essential: bool = True
+
+    def offers(self):
+        return ["breaking"]
+
+    @asynccontextmanager
+    async def running(self):
+        async with asyncio.TaskGroup() as group:
+            broken = asyncio.Event()
+            group.create_task(self.fail(broken))
+            yield {"breaking": broken}
+
+    async def fail(self, broken):
+        await broken.wait()
+        raise Misconfigured("somebody has taken the port")
+'''
+
+
+def test_run_ends_at_the_third_signal_whatever_blocks(
+    start: Processes, folder: Path, write: Write
+) -> None:
+    write(
+        "system-events: {startup: {e: pipeline.block}}\n"
+        "pipelines:\n"
+        "    block:\n"
+        "        - log: {message: blocking}\n"
+        "        - eval-lambda: {namespace: {sleep: time.sleep}, lambda: 'b: sleep(60)'}\n"
+    )
+    process = start("run", "service.yaml", cwd=folder)
+    process.told("blocking")
+
+    process.send(signal.SIGTERM)
+    process.send(signal.SIGINT)
+    process.send(signal.SIGHUP)
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last one to be delivered
+    assert process.ended(within_s=2) - 128 in numbers
+
+
+def test_run_exits_with_3_when_what_it_cannot_do_without_fails_later(
+    start: Processes, folder: Path, write: Write
+) -> None:
+    write(BREAKING, "breaking/__init__.py")
+    write(
+        "plugins: {bundles: {b: [breaking]}}\nbreaking: {}\npipelines: {p: [uses-it]}\n"
+        "system-events: {startup: {p: pipeline.p}}\n"
+    )
+
+    process = start("run", "service.yaml", cwd=folder)
+
+    assert process.ended() == 3
+    assert "failed for good" in process.stderr
+
+
+def test_run_lives_and_ends_well_where_standard_error_is_closed(folder: Path, write: Write) -> None:
+    write("system-events: {startup: {e: pipeline.end}}\npipelines: {end: [shutdown]}\n")
+    command = f"exec {shlex.quote(sys.executable)} -m piped run service.yaml 2>&-"
+
+    done = subprocess.run(["sh", "-c", command], cwd=folder, timeout=20, check=False)
+
+    assert done.returncode == 0
+
+
+def test_run_starts_though_a_warning_cannot_be_written(folder: Path, write: Write) -> None:
+    write("nobody: {}\nsystem-events: {startup: {e: pipeline.end}}\npipelines: {end: [shutdown]}\n")
+    command = f"exec {shlex.quote(sys.executable)} -m piped run service.yaml 2>/dev/full"
+
+    done = subprocess.run(["sh", "-c", command], cwd=folder, timeout=20, check=False)
+
+    assert done.returncode == 0
 
 
 def test_run_bounds_the_drain(start: Processes, folder: Path) -> None:

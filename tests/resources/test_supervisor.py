@@ -13,7 +13,7 @@ import structlog
 
 from piped.errors import Misconfigured, Unavailable
 from piped.resources import EssentialFailed, Resource, Supervisor
-from piped.resources.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from piped.resources.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STILL_S
 from piped.spec import Provider
 from tests.conftest import Clock
 
@@ -79,11 +79,29 @@ class Fake(Provider):
         self.failure.set_exception(error)
 
 
+class Edge(Fake):
+    """One that takes requests."""
+
+    is_edge = True
+
+
+class Hanging(Fake):
+    """One that never comes to bring anything."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[dict[str, Any]]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.log.append("gave up")
+        yield {}
+
+
 @asynccontextmanager
 async def supervised(*providers: Fake) -> AsyncIterator[tuple[Supervisor, dict[str, Resource]]]:
     """Start providers, and close them."""
     resources = {each.label: Resource(each.label) for each in providers}
-    supervisor = Supervisor(providers, resources, Longest())
+    supervisor = Supervisor(providers, resources, chance=Longest())
     async with asyncio.TaskGroup() as group:
         try:
             await supervisor.start(group)
@@ -361,3 +379,59 @@ async def test_one_whose_body_ends_by_itself_is_entered_again(clock: Clock) -> N
         assert resources["a"].is_ready
 
     assert log == ["open a", "close a", "forgiven", "open a", "close a"]
+
+
+async def test_an_essential_one_that_fails_for_good_later_is_told(clock: Clock) -> None:
+    told: list[str] = []
+    essential, other = Fake("a", []), Fake("b", [])
+    essential.essential = True
+    supervisor = Supervisor([essential, other], {}, lambda: told.append("failed"))
+
+    async with asyncio.TaskGroup() as group:
+        await supervisor.start(group)
+        other.break_down(Misconfigured("not needed"))
+        await turn()
+        assert told == []
+        essential.break_down(Misconfigured("the port was taken"))
+        await turn()
+        await supervisor.stop()
+
+    assert told == ["failed"]
+
+
+async def test_edges_close_at_the_same_time_and_before_the_rest() -> None:
+    log: list[str] = []
+    gate = asyncio.Event()
+    edges = [Edge("site a", log), Edge("site b", log)]
+    for edge in edges:
+        edge.closing = gate.wait
+    supervisor = Supervisor([Fake("queue", log), *edges], {})
+
+    async with asyncio.TaskGroup() as group:
+        await supervisor.start(group)
+        closing = group.create_task(supervisor.stop_edges())
+        await turn()
+        assert [life.closing.is_set() for life in supervisor.lives] == [False, True, True]
+        gate.set()
+        await closing
+        assert set(log[-2:]) == {"close site a", "close site b"}
+        await supervisor.stop()
+
+    assert log[-1] == "close queue"
+
+
+async def test_one_that_has_brought_nothing_yet_is_not_waited_for(
+    clock: Clock, lines: list[Any]
+) -> None:
+    hanging = Hanging("a", [])
+    supervisor = Supervisor([hanging], {})
+
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(supervisor.start(group))
+        await turn()
+        await clock.advance(STILL_S + 1)
+        assert [line["event"] for line in lines] == ["still starting"]
+        await supervisor.stop()
+        await starting
+
+    assert hanging.log == ["gave up"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Final
 
 import click
+
+STDERR: Final = 2  # the highest of the standard descriptors
 
 COMMANDS: Final = {
     "call": "Run one pipeline of a document once and print its results.",
@@ -64,8 +67,16 @@ def piped() -> None:
     """
 
 
+def open_standard_streams() -> None:
+    """Open what the caller has closed, lest a socket becomes standard error."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; options without a command belong to `run`."""
+    open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     own = {"-h", "--help", "-v", "--version"}
     if given and given[0].startswith("-") and given[0] not in own:

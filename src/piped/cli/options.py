@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,7 +16,6 @@ from piped.errors import Level, Problem
 
 EXIT_FAILED: Final = 1
 EXIT_CANNOT_START: Final = 2
-EXIT_FAILED_FOR_GOOD: Final = 3
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -36,7 +36,8 @@ def show_problems(problems: Iterable[Problem], down_to: Level = Level.HINT) -> N
     weights = list(Level)
     for problem in problems:
         if weights.index(problem.level) <= weights.index(down_to):
-            click.echo(str(problem), err=True)
+            with suppress(OSError):  # a full disk: the exit code says the same
+                click.echo(str(problem), err=True)
 
 
 def set_up_logs(logging_file: str | None = None, verbose: bool = False) -> None:

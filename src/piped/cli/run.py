@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
 import click
 import structlog
 
-from piped.app import Service, blueprint_of
+from piped.app import EXIT_FAILED_FOR_GOOD, Service, blueprint_of
 from piped.cli.options import (
     EXIT_CANNOT_START,
-    EXIT_FAILED_FOR_GOOD,
     new_runner,
     overrides,
     reason,
@@ -27,6 +30,8 @@ from piped.errors import Level
 from piped.resources import EssentialFailed
 
 log = structlog.get_logger("piped")
+
+MANY_FILES: Final = 65_536
 
 
 @click.command("run", context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,12 +75,16 @@ def command(
     show_problems(blueprint.problems, down_to=shown)
     if blueprint.errors:
         raise SystemExit(EXIT_CANNOT_START)
-    with written(pidfile), new_runner() as runner:
-        raise SystemExit(runner.run(serve(Service(blueprint, is_debug=debug), began)))
+    allow_many_sockets()
+    with new_runner() as runner:
+        raise SystemExit(runner.run(serve(Service(blueprint, is_debug=debug), began, pidfile)))
 
 
-async def serve(service: Service, began: float) -> int:
-    """Run a service until it is asked to end, and return the exit code."""
+async def serve(service: Service, began: float, pidfile: str | None) -> int:
+    """Run a service until it is asked to end, and return the exit code.
+
+    The first signal lets it drain, the second ends it at its next await, the third at once.
+    """
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     is_started = False
@@ -88,13 +97,13 @@ async def serve(service: Service, began: float) -> int:
         if not (is_first and is_started):
             task.cancel()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, on_signal, each.name)
+    watch_signals(lambda name: loop.call_soon_threadsafe(on_signal, name))
     try:
-        async with service:
-            is_started = True
-            log.info("started", ready_s=round(time.monotonic() - began, 3), pid=os.getpid())
-            await service.stopped()
+        with written(pidfile):
+            async with service:
+                is_started = True
+                log.info("started", ready_s=round(time.monotonic() - began, 3), pid=os.getpid())
+                await service.stopped()
     except EssentialFailed as error:
         log.error("cannot start", reason=str(error))
         return EXIT_FAILED_FOR_GOOD
@@ -102,6 +111,27 @@ async def serve(service: Service, began: float) -> int:
         log.warning("stopped at once")
     log.info("stopped", exit_code=service.exit_code)
     return service.exit_code
+
+
+def watch_signals(on_signal: Callable[[str], object]) -> None:
+    """Have a function called at each signal to end; a third one needs no event loop to end all."""
+    count = itertools.count(1)
+
+    def on_any(number: int, _frame: FrameType | None) -> None:
+        if next(count) > 2:
+            os._exit(128 + number)
+        on_signal(signal.Signals(number).name)
+
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, on_any)
+
+
+def allow_many_sockets() -> None:
+    """Raise the limit of open files as far as the system lets us without asking anybody."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,12 +25,14 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 30.0
 ERRORS: Final = 5
 WITHIN_S: Final = 60.0
+STILL_S: Final = 5.0
+"""How long a first try may take before a line of the log tells of it."""
 CLOSING_S: Final = 10.0
 """How long a provider may take to close, beside its drain, before it is cancelled."""
 
 
 class EssentialFailed(PipedError):
-    """Raised when an essential provider has failed for good at the first start."""
+    """Raised when an essential provider has failed for good while the service starts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,16 +49,21 @@ class Life:
 
 
 class Supervisor:
-    """Starts providers in order, keeps them running, and closes them in the opposite order."""
+    """Starts providers in order, keeps them running, and closes them in the opposite order.
+
+    ``on_failure`` is called when one that the process cannot do without has failed for good.
+    """
 
     def __init__(
         self,
         providers: Iterable[Provider],
         resources: Mapping[str, Resource],
+        on_failure: Callable[[], None] = lambda: None,
         chance: random.Random | None = None,
     ) -> None:
         self.lives = [Life(provider) for provider in providers]
         self._resources = resources
+        self._on_failure = on_failure
         self._random = chance or random.Random()
 
     @property
@@ -72,22 +79,39 @@ class Supervisor:
         """
         for life in self.lives:
             life.task = group.create_task(self._keep(life), name=f"keep {life.provider.label}")
-            await life.settled.wait()
+            try:
+                async with asyncio.timeout(STILL_S):
+                    await life.settled.wait()
+            except TimeoutError:
+                log.warning("still starting", provider=life.provider.label)
+                await life.settled.wait()
             if life.failure and life.provider.essential:
                 raise EssentialFailed(f"{life.provider.label}: {life.failure}") from life.failure
+
+    async def stop_edges(self) -> None:
+        """Close, at the same time, the providers that take requests."""
+        edges = [life for life in self.lives if life.provider.is_edge]
+        for life in edges:
+            life.closing.set()
+        for life in edges:
+            await self._close(life)
 
     async def stop(self) -> None:
         """Close the providers, dependents first; each within its drain and a little more."""
         for life in reversed(self.lives):
-            life.closing.set()
-            if life.task is None:
-                continue
-            bound = CLOSING_S + (life.provider.drain_s if life.provider.is_edge else 0)
-            done, _ = await asyncio.wait([life.task], timeout=bound)
-            if not done:
-                log.warning("provider does not close, cancelling it", provider=life.provider.label)
-                life.task.cancel()
-                await asyncio.wait([life.task], timeout=CLOSING_S)
+            await self._close(life)
+
+    async def _close(self, life: Life) -> None:
+        life.closing.set()
+        if life.task is None:
+            return
+        if not life.settled.is_set():  # it has brought nothing yet
+            life.task.cancel()
+        done, _ = await asyncio.wait([life.task], timeout=CLOSING_S + life.provider.drain_s)
+        if not done:
+            log.warning("provider does not close, cancelling it", provider=life.provider.label)
+            life.task.cancel()
+            await asyncio.wait([life.task], timeout=CLOSING_S)
 
     async def _keep(self, life: Life) -> None:
         try:
@@ -142,6 +166,8 @@ class Supervisor:
                 log.error("failed for good", provider=label, reason=f"{ERRORS} errors in a minute")
         if life.failure or isinstance(error, Unavailable) or not life.provider.essential:
             life.settled.set()
+        if life.failure and life.provider.essential:
+            self._on_failure()
         return life.failure is None
 
     async def _pause(self, life: Life) -> None:
