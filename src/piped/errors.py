@@ -22,7 +22,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +152,5 @@ class Misconfigured(ResourceError):
 
 class QueueFull(ResourceError):
     """Raised when a bounded backlog is full; the message was not taken."""
+
+    http_status: ClassVar[int] = 503

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -120,6 +122,11 @@ class Client:
 
     def close(self) -> None:
         self.writer.close()
+
+    def reset_when_closed(self) -> None:
+        """Have the connection end as if the client's machine knew of it no more."""
+        socket_ = self.writer.get_extra_info("socket")
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def request_bytes(target: str = "/", *headers: str, method: str = "GET", body: str = "") -> bytes:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from time import perf_counter
 
 import httpx
 import pytest
@@ -101,6 +102,29 @@ async def test_a_connection_stops_reading_when_many_requests_wait() -> None:
 
     assert waiting < 100  # the limit, and what came in the same two KiB
     assert not is_reading
+    assert {each.status for each in answers} == {200}
+
+
+async def test_requests_sent_ahead_leave_the_loop_to_other_clients() -> None:
+    def pipeline(request: Request) -> None:
+        until = perf_counter() + (0.002 if request.postpath else 0)
+        while perf_counter() < until:
+            pass
+        request.answer(b"x")
+
+    routing = {"__config__": {"no_resource_processor": "pipeline.root"}}
+    async with serving(pipeline, routing) as served:
+        greedy, other = await served.connect(), await served.connect()
+        await until(lambda: len(served.server.connections) == 2)
+        greedy.writer.write(request_bytes("/burn") * 500)
+        await until(lambda: served.pipeline.seen)
+        await other.get()
+        before = len(served.pipeline.seen)
+        answers = [await greedy.answer() for _ in range(500)]
+        greedy.close()
+        other.close()
+
+    assert before < 50
     assert {each.status for each in answers} == {200}
 
 
@@ -290,7 +314,7 @@ async def test_a_request_may_be_answered_long_after_its_pipeline_ended() -> None
     assert (first.body, second.body) == (b"one", b"two")
 
 
-async def test_a_client_that_left_cancels_the_pipeline() -> None:
+async def test_a_client_that_reset_its_connection_cancels_the_pipeline() -> None:
     cancelled = asyncio.Event()
 
     async def pipeline(request: Request) -> None:
@@ -302,6 +326,7 @@ async def test_a_client_that_left_cancels_the_pipeline() -> None:
 
     async with serving(pipeline) as served:
         client = await served.connect()
+        client.reset_when_closed()
         await client.send(request_bytes())
         await until(lambda: served.pipeline.seen)
         client.close()
@@ -313,6 +338,24 @@ async def test_a_client_that_left_cancels_the_pipeline() -> None:
     assert not request.answer(b"too late")
     assert served.site.counters.clients_left == 1
     assert served.site.counters.second_answers == 0
+
+
+async def test_a_client_that_ended_its_half_gets_what_it_is_owed() -> None:
+    async def pipeline(request: Request) -> None:
+        await asyncio.sleep(0.01)
+        request.answer(request.uri.encode())
+
+    async with serving(pipeline) as served:
+        client = await served.connect()
+        await client.send(b"".join(request_bytes(f"/?{n}") for n in range(50)))
+        client.writer.write_eof()
+        answers = [await client.answer() for _ in range(50)]
+        rest = await client.rest()
+        client.close()
+
+    assert [each.body for each in answers] == [b"/?%d" % n for n in range(50)]
+    assert [each.headers.get("connection") for each in answers] == [None] * 49 + ["close"]
+    assert rest == b""
 
 
 async def test_a_pipeline_goes_on_after_its_answer() -> None:

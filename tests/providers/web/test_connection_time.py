@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from piped.engine.journey import journey_text
 from piped.observe.logs import add_journey
 from piped.providers.web import Request
+from piped.providers.web.connection import Connection
 from tests.conftest import Clock
 from tests.providers.web.support import request_bytes, serving, until
 
@@ -247,3 +248,101 @@ async def test_a_client_that_ends_its_half_and_does_not_read_is_reset(clock: Clo
         client.writer.transport.abort()
 
     assert served.site.counters.refused == {"slow-reader": 1}
+
+
+async def test_a_client_that_left_cancels_the_pipeline_a_little_later(clock: Clock) -> None:
+    cancelled = asyncio.Event()
+
+    async def pipeline(request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with serving(pipeline) as served:
+        client = await served.connect()
+        await client.send(request_bytes())
+        await until(lambda: served.pipeline.seen)
+        client.close()
+        await until(lambda: all(each.is_ending for each in served.server.connections))
+        was_cancelled = cancelled.is_set()
+        await clock.advance(6)
+        await asyncio.wait_for(cancelled.wait(), 5)
+
+    (request,) = served.pipeline.seen
+    assert not was_cancelled
+    assert request.is_disconnected
+    assert served.site.counters.clients_left == 1
+
+
+@pytest.mark.parametrize(("requests", "pause_s"), [(0, 6), (1, 18)])
+async def test_empty_lines_do_not_keep_a_connection(
+    clock: Clock, requests: int, pause_s: int
+) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        for _ in range(requests):
+            await client.get()
+        await until(lambda: served.server.connections)
+        for _ in range(2):
+            await client.send(b"\r\n")
+            await clock.advance(pause_s)
+        await until(lambda: not served.server.connections)
+        rest = await client.rest()
+        client.close()
+
+    assert rest == b""
+
+
+async def test_a_request_that_came_while_we_were_suspended_is_answered(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.get()
+        await clock.advance(40, turns=0)
+        client.writer.write(request_bytes())
+        served.server._tick()  # as uvloop does: timers first, what came meanwhile after them
+        answer = await client.answer()
+        client.close()
+
+    assert answer.status == 200
+
+
+async def test_the_clock_goes_on_after_an_error(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Any] = []
+    expire = Connection.expire
+
+    def fail_once(connection: Connection, now: float) -> None:
+        monkeypatch.setattr(Connection, "expire", expire)
+        raise RuntimeError("a bug")
+
+    async with serving() as served:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+        client = await served.connect()
+        await until(lambda: served.server.connections)
+        monkeypatch.setattr(Connection, "expire", fail_once)
+        await clock.advance(2)
+        await until(lambda: errors)
+        await clock.advance(12)
+        rest = await client.rest()
+        client.close()
+
+    assert [str(each) for each in errors] == ["a bug"]
+    assert rest == b""
+
+
+async def test_an_idle_connection_is_closed_a_second_after_the_site(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.get()
+        drain = asyncio.ensure_future(served.server.drain(30))
+        await until(lambda: served.server.is_draining)
+        kept = len(served.server.connections)
+        await clock.advance(1.1)
+        rest = await client.rest()
+        await drain
+        client.close()
+
+    assert (kept, rest) == (1, b"")

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.engine.journey import journey, journey_text
-from piped.errors import Unavailable
+from piped.errors import QueueFull, Unavailable
 from piped.providers.web import Request
 from piped.resources import Resource
 from piped.spec import dependencies_of
@@ -31,15 +31,18 @@ def raising(error: BaseException) -> Any:
 
 
 async def test_an_unknown_path_is_404() -> None:
-    async with serving() as served:
-        client = await served.connect()
-        answer = await client.get("/nope")
-        client.close()
+    with capture_logs() as logs:
+        async with serving() as served:
+            client = await served.connect()
+            answer = await client.get("/nope")
+            client.close()
 
     assert answer.status == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert set(json.loads(answer.body)) == {"status", "title", "id"}
     assert json.loads(answer.body)["title"] == "Not Found"
+    (line,) = [each for each in logs if each["event"] == "no such path"]
+    assert (line["log_level"], line["path"]) == ("info", "/nope")
     assert served.pipeline.seen == []
 
 
@@ -54,15 +57,43 @@ async def test_a_browser_gets_a_page() -> None:
     assert b"script" not in answer.body
 
 
-async def test_a_pipeline_that_is_not_ready_is_503_at_once() -> None:
-    async with serving(
-        routing={"__config__": {"processor": "pipeline.a"}}, pipelines={"a": None}
-    ) as served:
-        client = await served.connect()
-        answer = await client.get()
-        client.close()
+async def test_a_pipeline_that_is_not_ready_is_503_at_once_with_one_line_a_second() -> None:
+    with capture_logs() as logs:
+        async with serving(
+            routing={"__config__": {"processor": "pipeline.a"}}, pipelines={"a": None}
+        ) as served:
+            client = await served.connect()
+            answers = [await client.get() for _ in range(3)]
+            served.server.dispatcher.quiet_until = 0
+            await client.get()
+            client.close()
 
+    lines = [each for each in logs if each["event"] == "request not served"]
+    assert {(each.status, each.headers["retry-after"]) for each in answers} == {(503, "1")}
+    assert len(lines) == 2
+    assert lines[0] == {
+        "event": "request not served",
+        "log_level": "warning",
+        "site": "web.site",
+        "method": "GET",
+        "path": "/",
+        "journey": json.loads(answers[0].body)["id"],
+        "reason": "'pipeline.a' is not available: not started yet",
+    }
+
+
+async def test_an_overload_is_503_and_no_error_of_ours() -> None:
+    with capture_logs() as logs:
+        async with serving(raising(QueueFull("the backlog is full"))) as served:
+            client = await served.connect()
+            answer = await client.get()
+            client.close()
+
+    (line,) = [each for each in logs if each["event"] != "listening"]
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert (line["event"], line["log_level"]) == ("request not served", "warning")
+    assert line["reason"] == "QueueFull: the backlog is full"
+    assert "exc_info" not in line
 
 
 async def test_a_pipeline_that_was_lost_meanwhile_is_503() -> None:
@@ -253,6 +284,8 @@ async def test_a_trusted_client_is_shown_the_traceback_when_debugging(name: str)
         {"debug": {"allow": []}, "is_debug": True},
         {"debug": {"allow": ["localhost"]}, "is_debug": True, "listen": "0.0.0.0:0"},
         {"debug": {"allow": ["localhost"]}, "is_debug": True, "host": "evil.example"},
+        {"debug": {"allow": ["localhost"]}, "is_debug": True, "host": "[::1]evil"},
+        {"debug": {"allow": ["localhost"]}, "is_debug": True, "host": "localhost:1:2"},
     ],
 )
 async def test_nobody_else_is_shown_a_traceback(parameters: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from piped.providers.web import Request
 from piped.providers.web.connection import Connection
@@ -216,6 +218,51 @@ def received(data: bytes) -> list[Request]:
     receiver.feed(data)
     assert receiver.refused is None
     return receiver.ready
+
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
+
+
+def test_what_follows_a_last_request_with_an_upgrade_is_ignored() -> None:
+    sent = request_bytes("/", "Connection: Upgrade, close", "Upgrade: h2c") + request_bytes("/2")
+
+    assert [each.uri for each in received(sent)] == ["/"]
+
+
+def test_what_is_refused_after_an_upgrade_is_refused() -> None:
+    receiver = Receiver(Limits())
+    receiver.feed(request_bytes("/", *UPGRADE) + b"GET / HTTP/1.1\r\n\r\n")
+
+    assert len(receiver.ready) == 1
+    assert receiver.refused is not None
+    assert (receiver.refused.status, receiver.refused.rule) == (400, "host")
+
+
+def test_an_upgrade_counts_no_field_twice() -> None:
+    more = [f"x{n}: 1" for n in range(96)]
+    (request,) = received(request_bytes("/", *UPGRADE, *more, method="POST", body="abc"))
+
+    assert (len(request.headers), request.body()) == (100, b"abc")
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_a_line_of_information() -> None:
+    with capture_logs() as logs:
+        async with serving() as served:
+            client = await served.connect()
+            await client.send(b"nonsense\r\n\r\n")
+            answer = await client.answer()
+            client.close()
+
+    (line,) = [each for each in logs if each["event"] == "request refused"]
+    assert line == {
+        "event": "request refused",
+        "log_level": "info",
+        "rule": "malformed",
+        "status": 400,
+        "client": "127.0.0.1",
+        "journey": json.loads(answer.body)["id"],
+    }
 
 
 @pytest.mark.parametrize(

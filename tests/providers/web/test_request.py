@@ -251,3 +251,13 @@ def test_only_bytes_are_written_and_not_too_many() -> None:
 @settings(deadline=None, database=None)
 def test_a_query_is_read_as_the_standard_library_reads_it(query: str) -> None:
     assert read_fields(query.encode()) == parse_qs(query, keep_blank_values=True)
+
+
+def test_an_answer_keeps_the_status_that_was_set() -> None:
+    (kept, way), (given, other) = accepted(), accepted()
+    kept.status = given.status = 404
+
+    kept.answer(b"x")
+    given.answer(b"x", 200)
+
+    assert [way.answers[0][0], other.answers[0][0]] == [404, 200]

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from piped.providers.web import Web
 from piped.spec import Decoder, spec_of
@@ -12,6 +13,7 @@ from tests.providers.web.support import (
     make_site,
     node_of,
     problems_of,
+    serving,
 )
 
 ROUTING = {"__config__": {"processor": "pipeline.a"}}
@@ -100,3 +102,21 @@ async def test_a_site_may_run_again() -> None:
             assert answer.status == 404
 
     assert site.counters.requests == 2
+
+
+@pytest.mark.anyio
+async def test_a_limit_of_open_files_that_bites_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 4096))
+
+    with capture_logs() as logs:
+        async with serving() as served:
+            limits = served.server.limits
+
+    (line,) = [each for each in logs if each["log_level"] == "warning"]
+    assert limits.connections == 128
+    assert line == {
+        "event": "the limit of open files allows fewer connections",
+        "log_level": "warning",
+        "site": "web.site",
+        "connections": 128,
+    }

@@ -59,11 +59,14 @@ def bound(target: Any) -> Dependency[Any]:
 
 
 @asynccontextmanager
-async def running(queues: dict[str, Queue], **more: Any) -> AsyncIterator[dict[str, Any]]:
+async def running(
+    queues: dict[str, Queue], *, drain_s: float = 25.0, **more: Any
+) -> AsyncIterator[dict[str, Any]]:
     """Run a provider whose queues are all needed, and yield its resources."""
     provider = Zmq(queues=queues, **more)
     provider.needed = frozenset(provider.offers())
     provider.is_feeding = True
+    provider.drain_s = drain_s
     async with provider.running() as resources:
         yield dict(resources)
 

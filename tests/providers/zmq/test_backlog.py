@@ -34,6 +34,6 @@ def test_only_what_is_too_old_is_dropped() -> None:
     for second in (1.0, 2.0, 3.0):
         backlog.append(b"x", second)
 
-    backlog.drop_stale(32.0)
+    dropped = backlog.drop_stale(32.0)
 
-    assert (len(backlog), backlog.dropped_stale) == (1, 2)
+    assert (len(backlog), dropped) == (1, 2)

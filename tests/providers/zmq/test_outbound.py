@@ -13,7 +13,16 @@ from structlog.testing import capture_logs
 from piped.errors import QueueFull, Unavailable
 from piped.providers.zmq import Queue
 from tests.conftest import Clock
-from tests.providers.zmq.conftest import LOCAL, address, place_of, read, running, until
+from tests.providers.zmq.conftest import (
+    LOCAL,
+    Recorder,
+    address,
+    bound,
+    place_of,
+    read,
+    running,
+    until,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("faults")]
 Peer = Callable[..., zmq.asyncio.Socket]
@@ -36,6 +45,43 @@ async def test_a_message_that_waits_too_long_is_dropped_and_counted(clock: Clock
 
         assert after_31 == (1, 1)
         assert (jobs.dropped_stale, jobs.backlog) == (2, 0)
+
+
+async def test_a_req_goes_on_when_an_answer_does_not_come_in_time(clock: Clock, peer: Peer) -> None:
+    pipeline = Recorder()
+    rep = peer(zmq.ROUTER)
+    queue = Queue(type="REQ", connects=[place_of(rep)], processor=bound(pipeline))
+    async with running({"ask": queue}) as r:
+        ask = r["zmq.queue.ask"]
+        ask.send(b"1")
+        first = await rep.recv_multipart()
+        await clock.advance(10)
+        ask.send(b"2")
+        await clock.advance(19)
+        held = (ask.sent, ask.backlog)
+        await clock.advance(2)
+        second = await rep.recv_multipart()
+        await rep.send_multipart([*first[:-1], b"late"])
+        await rep.send_multipart([*second[:-1], b"answer"])
+
+        assert held == (1, 1)
+        assert (first[-1], second[-1]) == (b"1", b"2")
+        assert await pipeline.got(1) == [b"answer"]
+
+
+async def test_what_is_dropped_is_logged(clock: Clock) -> None:
+    with capture_logs() as lines:
+        async with running({"jobs": Queue(type="PUSH", binds=[LOCAL])}) as r:
+            r["zmq.queue.jobs"].send(b"1")
+            r["zmq.queue.jobs"].send(b"2")
+            await clock.advance(31)
+
+    assert lines[-1] == {
+        "event": "messages dropped",
+        "queue": "jobs",
+        "count": 2,
+        "log_level": "warning",
+    }
 
 
 async def test_a_stale_message_makes_room_for_a_new_one(clock: Clock) -> None:

@@ -7,20 +7,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.providers.zmq.slots import Slots
-from tests.conftest import Clock
 from tests.providers.zmq.conftest import Recorder, bound
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("faults")]
 
 
-@pytest.fixture
-def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    return movable_loop
+def ignore(_number: int = 0) -> None:
+    pass
 
 
-async def test_a_message_that_takes_too_long_is_cancelled_when_the_queue_closes(
-    clock: Clock,
-) -> None:
+async def test_messages_that_are_given_up_are_cancelled_and_counted() -> None:
     async def hang(baton: Any) -> None:
         await asyncio.Event().wait()
 
@@ -28,17 +24,28 @@ async def test_a_message_that_takes_too_long_is_cancelled_when_the_queue_closes(
     pipeline.treat = hang
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as group:
-            slots = Slots("jobs", bound(pipeline), 1, group, lambda: None)
+            slots = Slots("jobs", bound(pipeline), 1, group, ignore, ignore)
             slots.treat(b"1")
-            closing = asyncio.create_task(slots.treated())
-            await clock.advance(0)
-            await clock.advance(24)
-            in_time = closing.done()
-            await clock.advance(2)
-
-            assert not in_time
-            assert closing.done()
+            await pipeline.got(1)
+            slots.cancel()
+            await slots.treated()
 
     assert lines == [
         {"event": "messages cancelled", "queue": "jobs", "count": 1, "log_level": "warning"}
     ]
+
+
+async def test_the_number_of_a_message_that_fails_is_told() -> None:
+    def fail(baton: Any) -> None:
+        if baton == b"bad":
+            raise ValueError(baton)
+
+    pipeline = Recorder()
+    pipeline.treat = fail
+    told: list[int] = []
+    async with asyncio.TaskGroup() as group:
+        slots = Slots("jobs", bound(pipeline), 1, group, ignore, told.append)
+        for baton in (b"good", b"bad", b"good"):
+            slots.treat(baton)
+
+    assert told == [2]

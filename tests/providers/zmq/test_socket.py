@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import zmq
 import zmq.asyncio
+from structlog.testing import capture_logs
 
 from piped.errors import BatonError, PipelineError, QueueFull, Unavailable
 from piped.providers.zmq import Queue
@@ -150,6 +151,29 @@ async def test_a_rep_answers_each_request_once(peer: Peer) -> None:
         )
 
 
+async def test_a_rep_goes_on_after_a_failure_which_is_an_empty_answer(peer: Peer) -> None:
+    pipeline = Recorder()
+    async with running({"ask": Queue(type="REP", binds=[LOCAL], processor=bound(pipeline))}) as r:
+        ask = r["zmq.queue.ask"]
+
+        def answer(baton: bytes) -> None:
+            if baton == b"late":
+                ask.send(b"answered")
+            if baton in (b"bad", b"late"):
+                raise ValueError(baton)
+            ask.send(baton.upper())
+
+        pipeline.treat = answer
+        req = peer(zmq.REQ, address(ask))
+        came = []
+        for word in (b"a", b"bad", b"late", b"b"):
+            await req.send(word)
+            came.append(await read(req))
+
+        assert came == [b"A", b"", b"answered", b"B"]
+        assert (ask.sent, ask.failed) == (4, 2)
+
+
 async def test_a_req_sends_each_message_after_the_answer_to_the_last(peer: Peer) -> None:
     pipeline = Recorder()
     rep = peer(zmq.REP)
@@ -236,3 +260,22 @@ async def test_closing_sends_what_was_kept_if_a_peer_comes(peer: Peer) -> None:
         r["zmq.queue.jobs"].send(b"last words")
 
     assert await read(pull) == b"last words"
+
+
+async def test_closing_tells_that_received_messages_were_not_treated(peer: Peer) -> None:
+    pipeline = Recorder()
+    queue = Queue(type="PULL", binds=[LOCAL], processor=bound(pipeline))
+    with capture_logs() as lines:
+        async with running({"jobs": queue}) as r:
+            pipeline.treat = lambda baton: r["zmq.poller"].stop()
+            push = peer(zmq.PUSH, address(r["zmq.queue.jobs"]))
+            for word in (b"1", b"2"):
+                await push.send(word)
+            await pipeline.got(1)
+            await until(lambda: bool(r["zmq.queue.jobs"]._socket.poll(0)))
+
+    assert lines[-1] == {
+        "event": "received messages not treated",
+        "queue": "jobs",
+        "log_level": "warning",
+    }

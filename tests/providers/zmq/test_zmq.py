@@ -6,6 +6,7 @@ import socket as unix
 import tempfile
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ def folder() -> Iterator[str]:
     """A folder whose paths are short enough for a socket."""
     with tempfile.TemporaryDirectory(dir="/tmp") as path:
         yield path
+
+
+@pytest.fixture
+def precious(folder: str) -> Iterator[str]:
+    """The path of a file that must stay as it is."""
+    path = Path(folder, "precious")
+    path.write_text("precious")
+    yield str(path)
+    assert path.read_text() == "precious"
 
 
 def test_a_provider_offers_each_queue_under_both_names() -> None:
@@ -311,6 +321,59 @@ async def test_an_ipc_file_that_a_dead_process_has_left_is_no_obstacle(
         await peer(zmq.PUSH, place).send(b"1")
 
         assert await pipeline.got(1) == [b"1"]
+
+
+async def test_an_ipc_address_that_is_a_file_of_somebody_is_left_alone(precious: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        async with running({"a": Queue(type="PULL", binds=[f"ipc://{precious}"])}):
+            pass
+
+    assert str(caught.value) == f"cannot bind queue 'a' to ipc://{precious}: file exists"
+
+
+async def test_the_file_of_an_ipc_address_is_removed_at_the_end(folder: str) -> None:
+    async with running({"a": Queue(type="PULL", binds=[f"ipc://{folder}/jobs"])}):
+        assert names_in(folder) == ["jobs"]
+
+    assert names_in(folder) == []
+
+
+def names_in(folder: str) -> list[str]:
+    return [path.name for path in Path(folder).iterdir()]
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_socket_that_somebody_made_from_the_context_does_not_hold_up_the_end(
+    is_closed: bool,
+) -> None:
+    async with asyncio.timeout(10):
+        async with running({}) as r:
+            theirs = r["zmq.context"].socket(zmq.PUSH)
+            theirs.connect("tcp://127.0.0.1:1")
+            theirs.send(b"to nobody")
+            if is_closed:
+                theirs.close()
+
+    assert theirs.closed
+
+
+async def test_all_queues_drain_together_as_long_as_the_application_says(peer: Peer) -> None:
+    async def hang(baton: Any) -> None:
+        await asyncio.Event().wait()
+
+    pipeline = Recorder(is_async=True)
+    pipeline.treat = hang
+    queues = {n: Queue(type="PULL", binds=[LOCAL], processor=bound(pipeline)) for n in ("a", "b")}
+    with capture_logs() as lines:
+        async with running(queues, drain_s=0.01) as r:
+            for name in queues:
+                await peer(zmq.PUSH, address(r[f"zmq.queue.{name}"])).send(b"1")
+            await pipeline.got(2)
+
+    assert [line for line in lines if line["log_level"] == "warning"] == [
+        {"event": "messages cancelled", "queue": name, "count": 1, "log_level": "warning"}
+        for name in queues
+    ]
 
 
 async def test_a_queue_that_is_not_essential_is_skipped_when_it_cannot_be_bound() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 from piped.engine.journey import journey_text, new_journey
@@ -16,6 +17,9 @@ from piped.providers.web.receiver import HEAD, Receiver, Refused
 from piped.providers.web.request import Request
 
 SMALL_PIECE: Final = 2 << 10
+
+BUDGET_S: Final = 0.001
+"""How long the requests of one connection may keep the event loop in one of its turns."""
 
 SPARE_CONNECTIONS: Final = 64  # beyond the limit, to say 503 on
 
@@ -40,7 +44,8 @@ class Connection(asyncio.Protocol):
     """Takes requests off a transport and brings their answers to it.
 
     One request at a time is treated; those that the client has sent meanwhile wait. When too many
-    wait, or the client does not read, nothing more is read.
+    wait, or the client does not read, nothing more is read. What is there is treated in turns of a
+    millisecond (``turn_until``), between which others are served.
     """
 
     __slots__ = (
@@ -50,12 +55,11 @@ class Connection(asyncio.Protocol):
         "current",
         "host",
         "is_closed",
-        "is_last",
+        "is_ending",
         "is_reading",
         "is_stalled",
-        "is_turning",
-        "is_unheard",
         "loop",
+        "next_turn",
         "outlet",
         "peer",
         "queue",
@@ -63,6 +67,7 @@ class Connection(asyncio.Protocol):
         "receiver",
         "stage",
         "transport",
+        "turn_until",
     )
 
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
@@ -71,12 +76,14 @@ class Connection(asyncio.Protocol):
         self.receiver = Receiver(host.limits)
         self.current: Request | None = None
         self.queue: deque[Request | Refused] = deque()
-        self.backlog = b""
+        self.backlog = bytearray()
         self.peer = ""
         self.stage = 0
-        self.is_reading = self.is_unheard = True
-        self.is_stalled = self.is_turning = self.is_last = self.is_closed = False
+        self.is_reading = True
+        self.is_stalled = self.is_ending = self.is_closed = False
         self.answer_by = self.receive_by = NEVER
+        self.turn_until = 0.0  # between turns
+        self.next_turn: asyncio.Handle | None = None
 
     # Called by the transport.
 
@@ -94,20 +101,19 @@ class Connection(asyncio.Protocol):
             self._refuse(Refused(503, "too-many-connections"))
 
     def data_received(self, data: bytes) -> None:
-        if self.is_last:
+        if self.is_ending:
             return
-        self.is_unheard = False
-        if self.backlog or self.is_full:
-            self.backlog += data
-            self._settle()
-            return
-        self._take(data)
-        self._settle()
+        self.backlog += data
+        self._have_turn()
 
     def eof_received(self) -> bool:
-        """The client sends no more; that is all that can be seen of one that left."""
+        """The client sends no more: it left, or waits for what it is owed, for a while at most."""
         self.outlet.watch()
-        return False
+        if not self.is_owing:
+            return False
+        self.is_ending = True
+        self.receive_by = self.loop.time() + self.host.limits.owed_s
+        return True
 
     def pause_writing(self) -> None:
         self.is_stalled = True
@@ -117,17 +123,16 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_stalled = False
         self.outlet.forget()
-        if self.is_last:
+        if self.is_ending:
             self.outlet.watch()
-        if not self.is_closed:
-            self.loop.call_soon(self._go_on, context=self.host.context)
+        self._settle()
+        self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_closed = self.is_last = True
+        self.is_closed = self.is_ending = True
         self.answer_by = self.receive_by = NEVER
         self.outlet.forget()
-        self.queue.clear()
-        self.backlog = b""
+        self._drop_waiting()
         self.receiver.close()
         request, self.current = self.current, None
         if request is not None:
@@ -149,42 +154,34 @@ class Connection(asyncio.Protocol):
     @property
     def has_more(self) -> bool:
         """Whether more requests were received, in part at least."""
-        receiver = self.receiver
-        return bool(self.queue or receiver.phase or receiver.ready or self.backlog)
+        return bool(self.queue or self.backlog or self.receiver.phase)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing is owed to the client: it was heard, and has all its answers."""
-        return not (self.current or self.has_more or self.is_unheard or self.is_closed)
+    def is_owing(self) -> bool:
+        """Whether the client waits for an answer, as far as is known."""
+        return bool(self.current is not None or self.queue or self.backlog)
 
-    def _take(self, data: bytes) -> None:
-        """Parse bytes in pieces, so that few requests are made before the limit is looked at."""
-        self.is_turning = True
-        receiver, at = self.receiver, 0
-        while at < len(data) and not self.is_last:
-            if self.is_full:
-                self.backlog = data[at:]
-                break
-            end = at + max(SMALL_PIECE, receiver.remaining)
-            receiver.feed(data[at:end])
-            at = end
-            while receiver.ready:
-                self._enqueue(receiver.ready.pop(0))
-            if receiver.refused is not None:
-                self._stop_reading_requests(receiver.refused)
-        self.is_turning = False
-
-    def _enqueue(self, item: Request | Refused) -> None:
-        if self.current is None and not self.queue and not self.is_stalled:
-            self._treat(item)
-        else:
-            self.queue.append(item)
+    def _take_piece(self) -> None:
+        """Parse some bytes, so that few requests are made before the limits are looked at."""
+        receiver = self.receiver
+        size = max(SMALL_PIECE, receiver.remaining)
+        piece = self.backlog[:size]
+        del self.backlog[:size]
+        receiver.feed(piece)
+        self.queue += receiver.ready
+        receiver.ready.clear()
+        if receiver.refused is not None:
+            self._stop_reading_requests(receiver.refused)
 
     def _stop_reading_requests(self, refused: Refused) -> None:
-        self.is_last = True
-        self.backlog = b""
+        self.is_ending = True
+        self.backlog.clear()
         self.receive_by = NEVER
-        self._enqueue(refused)
+        self.queue.append(refused)
+
+    def _drop_waiting(self) -> None:
+        self.queue.clear()
+        self.backlog.clear()
 
     # Treating, one at a time.
 
@@ -200,20 +197,42 @@ class Connection(asyncio.Protocol):
         if self.current is item:
             self.answer_by = self.loop.time() + item.deadline_s
 
-    def _go_on(self) -> None:
-        """Treat what waits, then take what was not parsed yet."""
-        self.is_turning = True
-        while self.queue and self.current is None and not self.is_stalled:
-            self._treat(self.queue.popleft())
-        if self.backlog and not self.is_full and not self.is_last:
-            data, self.backlog = self.backlog, b""
-            self._take(data)
-        self.is_turning = False
+    def _have_turn(self) -> None:
+        """Have a turn now, unless one is due."""
+        if self.next_turn is None:
+            self._take_turn()
+        else:
+            self._settle()
+
+    def _take_turn(self) -> None:
+        """Treat what waits and parse what was received, until it is the turn of others."""
+        self.next_turn = None
+        self.turn_until = perf_counter() + BUDGET_S  # uvloop's clock stands still during a turn
+        self._treat_waiting()
+        while self.backlog and not self.is_full and perf_counter() < self.turn_until:
+            self._take_piece()
+            self._treat_waiting()
+        self.turn_until = 0.0
         self._settle()
+        self._go_on()
+
+    def _treat_waiting(self) -> None:
+        while self.can_treat and perf_counter() < self.turn_until:
+            self._treat(self.queue.popleft())
+
+    @property
+    def can_treat(self) -> bool:
+        """Whether a request waits for nothing but its turn."""
+        return bool(self.queue and self.current is None and not self.is_stalled)
+
+    def _go_on(self) -> None:
+        """Have another turn if there is something to do in it."""
+        if self.next_turn is None and (self.can_treat or (self.backlog and not self.is_full)):
+            self.next_turn = self.loop.call_soon(self._take_turn, context=self.host.context)
 
     def _settle(self) -> None:
         """Read or do not read, and set the time by which the client must have sent more."""
-        if self.is_closed or self.is_last:
+        if self.is_closed or self.is_ending:
             return
         wanted = not self.is_stalled and not self.is_full and not self.backlog
         if wanted is not self.is_reading:
@@ -230,8 +249,10 @@ class Connection(asyncio.Protocol):
                 self.transport.write(CONTINUE)
         elif self.current is not None or self.queue:
             self.receive_by = NEVER
-        else:
-            self.receive_by = self.loop.time() + self.host.limits.idle_s
+        elif self.receive_by == NEVER:
+            limits = self.host.limits
+            wait_s = limits.drain_s if self.host.is_draining else limits.idle_s
+            self.receive_by = self.loop.time() + wait_s
 
     # Answering.
 
@@ -239,22 +260,25 @@ class Connection(asyncio.Protocol):
         """Send the answer of the request that is being treated, in one piece."""
         host = self.host
         self.current, self.answer_by = None, NEVER
-        is_kept = request.is_kept_alive and (not host.is_draining or self.has_more)
+        is_over = host.is_draining or self.is_ending
+        is_kept = request.is_kept_alive and (self.has_more or not is_over)
         self.counters.answered[request.status // 100] += 1
         self.transport.write(answer_bytes(request, body, host.date, is_kept))
         if not is_kept:
             self.close()
-        elif not self.is_turning:
-            if self.queue or self.backlog:
-                self.loop.call_soon(self._go_on, context=host.context)
+            return
+        if not (self.is_ending or self.receiver.phase):
+            self.receive_by = NEVER
+        if not self.turn_until:
             self._settle()
+            self._go_on()
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what broke a rule, and end: nothing of what follows can be understood."""
         status = refused.status
         number = new_journey()
         facts = {"rule": refused.rule, "status": status, "client": self.peer}
-        log.debug("request refused", **facts, journey=journey_text(number))
+        log.info("request refused", **facts, journey=journey_text(number))
         self.counters.refuse(refused.rule)
         self.counters.answered[status // 100] += 1
         self.transport.write(refusal_bytes(status, number, self.host.date))
@@ -262,8 +286,8 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Read on for a while: to close on unread bytes would destroy the answer on its way."""
-        self.is_last = True
-        self.queue.clear()
+        self.is_ending = True
+        self._drop_waiting()
         self.outlet.watch()
         if not self.transport.can_write_eof():
             self.transport.close()
@@ -276,27 +300,25 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close as soon as what was written is sent."""
-        self.is_last = True
-        self.queue.clear()
+        self.is_ending = True
+        self._drop_waiting()
         self.receive_by = NEVER
         self.outlet.watch()
         self.transport.close()
 
     # The end of the site.
 
-    def drain(self, unheard_by: float) -> None:
-        """Close what is idle; a client that was not heard yet has until then to speak."""
-        if self.is_unheard and not self.is_last:
-            self.receive_by = min(self.receive_by, unheard_by)
-        elif self.is_idle:
-            self.close()
+    def drain(self, until: float) -> None:
+        """Give a client that waits for nothing until then: its next request may be on its way."""
+        if not (self.is_ending or self.current is not None or self.has_more):
+            self.receive_by = min(self.receive_by, until)
 
     def give_up(self) -> None:
         """Answer 503 where an answer is owed, and close."""
         request = self.current
         if request is not None:
             task = request.take_task()
-            self.host.dispatcher.answer_unavailable(request)
+            self.host.dispatcher.answer_unavailable(request, "the site is closing")
             if task is not None:
                 task.cancel()
         self.close()
@@ -324,7 +346,7 @@ class Connection(asyncio.Protocol):
 
     def _stop_waiting(self, now: float) -> None:
         phase = self.receiver.phase
-        if self.is_last or not phase:
+        if self.is_ending or not phase:
             self.close()
         elif not self.is_reading:  # it is we who do not listen
             self.receive_by = now + self.host.limits.body_s
@@ -332,3 +354,4 @@ class Connection(asyncio.Protocol):
             self._stop_reading_requests(
                 Refused(408, "slow-header" if phase == HEAD else "slow-body")
             )
+            self._have_turn()

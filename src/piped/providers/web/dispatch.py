@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
 
-from piped.engine.journey import journey
+from piped.engine.journey import journey, journey_text
 from piped.errors import Unavailable
 from piped.providers.web.failures import status_of
 from piped.providers.web.pages import page, traceback_page
@@ -19,11 +20,16 @@ log = structlog.get_logger("piped.web")
 
 LOCAL: Final = ("127.0.0.1", "::1")
 
+QUIET_S: Final = 1.0
+"""How long nothing more is said about requests that a site could not serve."""
+
+_LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d*)?")
+
 
 class Dispatcher:
     """Gives each request to the pipeline of its path, and answers for those that fail."""
 
-    __slots__ = ("debuggers", "level", "router", "site", "spawn")
+    __slots__ = ("debuggers", "level", "quiet_until", "router", "site", "spawn")
 
     def __init__(
         self,
@@ -38,6 +44,7 @@ class Dispatcher:
         self.spawn = spawn
         self.level = level  # at which failures are logged
         self.debuggers = debuggers  # addresses of clients that are shown tracebacks
+        self.quiet_until = 0.0
 
     def dispatch(self, request: Request) -> None:
         """Run the pipeline of a request: at once if it is synchronous, else in a task."""
@@ -51,14 +58,12 @@ class Dispatcher:
         path = request._target.partition(b"?")[0].decode("latin-1")
         target, request.postpath = self.router.find(path)
         if target is None:
+            log.info("no such path", **self._facts(request))
             return self.answer(request, 404)
         request.prepath = list(target.prepath)
         request.deadline_s = target.deadline_s
-        resource = target.pipeline.resource
-        if resource is None or not resource.is_ready:
-            return self.answer_unavailable(request)
         try:
-            pipeline = resource.value
+            pipeline = target.pipeline.value
             if pipeline.is_async:
                 request.treat_in(self.spawn(self._run_async(request, target, pipeline)))
             else:
@@ -74,16 +79,21 @@ class Dispatcher:
         finally:
             request.take_task()
 
-    def answer(self, request: Request, status: int, *headers: tuple[str, str]) -> None:
+    def answer(self, request: Request, status: int) -> None:
         """Answer a request with an error page, unless it has been answered."""
         if request.is_finished:
             return
         kind, body = page(status, request.id, request.headers.get("accept", ""))
-        self._send(request, status, kind, body, *headers)
+        self._send(request, status, kind, body)
 
-    def answer_unavailable(self, request: Request) -> None:
-        """Answer that it may work a second later."""
-        self.answer(request, 503, ("retry-after", "1"))
+    def answer_unavailable(self, request: Request, reason: str) -> None:
+        """Answer that it may work a second later, and log why, for one request in a second."""
+        now = asyncio.get_running_loop().time()
+        if now >= self.quiet_until:
+            self.quiet_until = now + QUIET_S
+            facts = self._facts(request) | {"journey": journey_text(request.id)}
+            log.warning("request not served", **facts, reason=reason)
+        self.answer(request, 503)
 
     def miss_deadline(self, request: Request) -> None:
         """Answer a request whose pipeline took too long, and cancel that."""
@@ -96,9 +106,12 @@ class Dispatcher:
 
     def _fail(self, request: Request, target: Target, error: Exception) -> None:
         if isinstance(error, Unavailable) and not target.pipeline.is_ready:
-            self.answer_unavailable(request)
+            self.answer_unavailable(request, str(error))
             return
         status = status_of(error, target.errors)
+        if status == 503 and not request.is_finished:
+            self.answer_unavailable(request, f"{type(error).__name__}: {error}")
+            return
         self._log(request, status, error)
         if request.is_finished:
             return
@@ -131,12 +144,11 @@ class Dispatcher:
     def _may_debug(self, request: Request) -> bool:
         """Tell whether the client is trusted, and was not led here by a foreign page's name."""
         host = request.headers.get("host", "")
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        return request.client_ip in self.debuggers and name in ("localhost", *LOCAL)
+        return request.client_ip in self.debuggers and bool(_LOCAL_HOST.fullmatch(host))
 
-    def _send(
-        self, request: Request, status: int, kind: str, body: bytes, *headers: tuple[str, str]
-    ) -> None:
+    def _send(self, request: Request, status: int, kind: str, body: bytes) -> None:
         request.reset_answer()
-        more = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"), *headers)
-        request.answer(body, status, kind, more)
+        headers = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+        if status == 503:
+            headers.append(("retry-after", "1"))
+        request.answer(body, status, kind, headers)

@@ -27,7 +27,8 @@ class Limits:
     idle_s: float = 30.0
     stall_s: float = 30.0
     linger_s: float = 2.0
-    unheard_s: float = 5.0
+    owed_s: float = 5.0
+    drain_s: float = 1.0
     pipelined: int = 16
     connections: int = 1024
 

@@ -22,6 +22,9 @@ GATED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-enco
 
 LENGTH_DIGITS: Final = 20
 
+CHUNKED_SIZE: Final = 8
+"""How many times as long as its content a chunked body may be."""
+
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 
 
@@ -80,18 +83,18 @@ class Receiver:
         self.expects = False  # the client waits for a word before it sends the body
         self.is_last = self.is_upgrading = self.is_replaying = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Take some bytes."""
         parser, stage = self.parser, self.stage
         if parser is None:
             return
+        rest: bytes | bytearray | None = None
         try:
-            try:
-                parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._ignore_upgrade(data[upgrade.args[0] :])
+            parser.feed_data(data)
             if self.phase and self.stage == stage:
                 self._count_unparsed(len(data))
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
         except Refused as refused:
             self.refused = refused
         except httptools.HttpParserCallbackError as error:
@@ -99,8 +102,11 @@ class Receiver:
                 raise
             self.refused = error.__context__
         except httptools.HttpParserError:
-            if not self.is_last:  # what follows the last request is nobody's business
-                self.refused = Refused(400, "malformed")
+            self.refused = Refused(400, "malformed")
+        if self.is_last:  # what follows the last request is nobody's business
+            self.refused = None
+        if rest is not None:  # not inside the handler, where a refusal's context would be lost
+            self._ignore_upgrade(rest)
 
     def close(self) -> None:
         """Let go of the parser, which holds this object in a circle."""
@@ -113,7 +119,10 @@ class Receiver:
         limits = self.limits
         if self.phase == HEAD and self.unparsed > limits.header_bytes:
             raise Refused(431, "header-too-large")
-        if self.phase == BODY and self.unparsed > 8 * limits.body_bytes + limits.header_bytes:
+        if (
+            self.phase == BODY
+            and self.unparsed > CHUNKED_SIZE * limits.body_bytes + limits.header_bytes
+        ):
             raise Refused(413, "body-too-large")
 
     # Called by the parser, in this order.
@@ -140,6 +149,8 @@ class Receiver:
             raise Refused(414, "target-too-long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_replaying:
+            return
         self.size += len(name) + len(value) + 4
         fields = self.fields
         if self.phase != HEAD:
@@ -245,18 +256,15 @@ class Receiver:
             raise Refused(400, "host")
         request._target = b"/" + path
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def _ignore_upgrade(self, rest: bytes | bytearray) -> None:
         """Go on as if no other protocol had been proposed, as RFC 9110, 7.8 allows.
 
         The parser stops at such a head (Java's client proposes HTTP/2 with every request), so
         another one is told how long the body is, and goes on with that.
         """
-        self.parser = parser = httptools.HttpRequestParser(self)
+        self.parser = httptools.HttpRequestParser(self)
         self.is_upgrading, self.is_replaying = False, True
-        parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % self.framing)
-        self.is_replaying = False
-        if rest:
-            self.feed(rest)
+        self.feed(b"POST / HTTP/1.1\r\n%b\r\n" % self.framing + rest)
 
 
 __all__ = ["BODY", "HEAD", "NOTHING", "Receiver", "Refused"]

@@ -209,7 +209,7 @@ class Request:
     def answer(
         self,
         body: bytes,
-        status: int = 200,
+        status: int | None = None,
         content_type: str | None = None,
         headers: Iterable[tuple[str, str]] = (),
     ) -> bool:
@@ -217,13 +217,13 @@ class Request:
 
         Args:
             body: What follows on what was written before.
-            status: The status, from 200 to 599.
+            status: The status, from 200 to 599; the one that was set if there is none.
             content_type: The header field of that name; ``text/html`` if there is none.
             headers: More header fields.
         """
         if self.is_finished:
             return self._finish(b"")
-        if status != self._status:
+        if status is not None:
             self.status = status
         if content_type is not None:
             self.set_header("content-type", content_type)

@@ -17,6 +17,7 @@ from piped.providers.web.routing import Router
 
 SLOWEST_TICK_S: Final = 1.0
 FASTEST_TICK_S: Final = 0.02
+ARRIVE_S: Final = 0.005
 
 
 class Server:
@@ -83,13 +84,14 @@ class Server:
         Args:
             limit_s: After so many seconds the rest is answered 503, and cut off.
         """
-        await self._let_arrive()
+        await self._let_pass()
         self._stop_listening()
-        await self._let_arrive()
+        await self._let_pass()
         self.is_draining = True
-        soon = self._loop.time() + self.limits.unheard_s
+        soon = self._loop.time() + self.limits.drain_s
         for connection in tuple(self.connections):
             connection.drain(soon)
+        self._loop.call_later(self.limits.drain_s + ARRIVE_S, self._expire)
         try:
             async with asyncio.timeout(limit_s):
                 while self.connections or self._open_tasks:
@@ -99,7 +101,7 @@ class Server:
             log.warning("drain took too long", site=self.label, connections=len(self.connections))
             for connection in tuple(self.connections):
                 connection.give_up()
-            await self._let_arrive()
+            await self._let_pass()
 
     def close(self) -> None:
         """End at once."""
@@ -133,11 +135,18 @@ class Server:
         self._is_quiet.set()
 
     def _tick(self) -> None:
+        """Look at the clock, after what clients have sent until now: uvloop reads after timers.
+
+        Else a process that was suspended would blame its clients for the time.
+        """
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        self._loop.call_later(ARRIVE_S, self._expire)
         self.date = date_line()
+
+    def _expire(self) -> None:
         now = self._loop.time()
         for connection in tuple(self.connections):
             connection.expire(now)
-        self._timer = self._loop.call_later(self._tick_s, self._tick)
 
     def _choose_tick(self, router: Router, limits: Limits) -> float:
         """Return how often to look at the clock: a tenth of the shortest wait is exact enough."""
@@ -149,7 +158,7 @@ class Server:
         while self._sockets:
             self._sockets.pop().close()
 
-    async def _let_arrive(self) -> None:
+    async def _let_pass(self) -> None:
         """Let the loop bring in what the system has accepted, and let out what was written."""
         for _ in range(4):
             await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 from piped.errors import Problem
-from piped.providers.web.dispatch import LOCAL
+from piped.providers.web.dispatch import LOCAL, log
 from piped.providers.web.failures import check_errors
 from piped.providers.web.limits import Counters, Limits
 from piped.providers.web.listening import Address, listen, on_loopback, read_address
@@ -150,7 +150,11 @@ class Site(Provider):
         router = Router(self.routing, self.errors, self.deadline)
         sockets = listen(self.addresses()) if self.is_feeding else []
         async with asyncio.TaskGroup() as tasks:
-            server = Server(self.label, router, self.limits(), self.counters, tasks)
+            limits = self.limits()
+            if sockets and limits.connections < self.max_connections:
+                facts = {"site": self.label, "connections": limits.connections}
+                log.warning("the limit of open files allows fewer connections", **facts)
+            server = Server(self.label, router, limits, self.counters, tasks)
             server.dispatcher.level = self.log_exceptions or "error"
             if self.is_debug and all(address.is_loopback for address, _ in sockets):
                 server.dispatcher.debuggers = self.debug.clients()

@@ -12,7 +12,7 @@ import structlog
 import zmq
 
 from piped.errors import Misconfigured
-from piped.providers.zmq import endpoints
+from piped.providers.zmq import endpoints, options
 from piped.providers.zmq.poller import Poller
 from piped.providers.zmq.queue import Queue
 from piped.providers.zmq.socket import QueueSocket
@@ -60,6 +60,7 @@ class Zmq(Provider):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Mapping[str, Any]]:
         context = zmq.Context()
+        context.linger = options.LINGER_MS  # of sockets that others make from it
         sockets: list[QueueSocket] = []
         poller = Poller()
         try:
@@ -75,13 +76,13 @@ class Zmq(Provider):
                 finally:
                     for socket in sockets:
                         socket.stop_reading()
-                for socket in sockets:
-                    await socket.treated()
+                await self._drain(sockets)
             await _flush(sockets)
         finally:
             for socket in sockets:
                 socket.close()
-            await asyncio.to_thread(context.term)  # it waits until the last messages are sent
+            # It waits until the last messages are sent, and for all sockets to be closed.
+            await asyncio.to_thread(context.destroy, options.LINGER_MS)
 
     def _open(self, context: zmq.Context[zmq.Socket[bytes]], sockets: list[QueueSocket]) -> None:
         for name, queue in self.queues.items():
@@ -100,6 +101,15 @@ class Zmq(Provider):
         _warn_of_open(sockets)
         for socket in sockets:
             socket.connect()
+
+    async def _drain(self, sockets: Iterable[QueueSocket]) -> None:
+        try:
+            async with asyncio.timeout(self.drain_s):
+                for socket in sockets:
+                    await socket.treated()
+        except TimeoutError:
+            for socket in sockets:
+                socket.cancel()
 
     def _is_wanted(self, name: str, queue: Queue) -> bool:
         if not self.needed.isdisjoint((f"zmq.queue.{name}", f"zmq.socket.{name}")):

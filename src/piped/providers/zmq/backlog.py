@@ -17,7 +17,6 @@ class Backlog:
     __slots__ = (
         "_messages",
         "_name",
-        "dropped_stale",
         "max_age_s",
         "max_bytes",
         "max_messages",
@@ -29,7 +28,6 @@ class Backlog:
         self._name = name
         self.max_messages, self.max_bytes, self.max_age_s = max_messages, max_bytes, max_age_s
         self.size = 0  # in bytes
-        self.dropped_stale = 0
         self.refused = 0
         self._messages: deque[tuple[float, Message]] = deque()
 
@@ -72,8 +70,9 @@ class Backlog:
         self.size -= size_of(message)
         return message
 
-    def drop_stale(self, now: float) -> None:
-        """Drop and count what has waited for too long."""
+    def drop_stale(self, now: float) -> int:
+        """Drop what has waited for too long, and return how many that were."""
+        before = len(self)
         while self._messages and now - self.since >= self.max_age_s:
             self.pop()
-            self.dropped_stale += 1
+        return before - len(self)

@@ -20,13 +20,21 @@ class Inbound:
     """Takes messages out of a socket and has them treated.
 
     It takes no more than can be treated now; the rest stays in the socket and, above its
-    high-water mark, with the peer.
+    high-water mark, with the peer. ``on_message`` is called before each message is treated.
     """
 
-    __slots__ = ("_batch", "_poller", "_slots", "_socket")
+    __slots__ = ("_batch", "_on_message", "_poller", "_slots", "_socket")
 
-    def __init__(self, socket: zmq.Socket[bytes], slots: Slots, poller: Poller, batch: int) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        slots: Slots,
+        poller: Poller,
+        batch: int,
+        on_message: Callable[[], None],
+    ) -> None:
         self._socket, self._slots, self._poller, self._batch = socket, slots, poller, batch
+        self._on_message = on_message
 
     def drain(self) -> bool:
         """Treat what is there, within the budget; tell whether to go on in the next turn."""
@@ -38,6 +46,7 @@ class Inbound:
                 message = receive(self._socket)
             except zmq.Again:
                 return False
+            self._on_message()
             self._slots.treat(message)
             if perf_counter() >= until:
                 break
@@ -45,13 +54,13 @@ class Inbound:
 
 
 class Subscriptions:
-    """What the peers of a publisher have subscribed to."""
+    """Whether the peers of a publisher have subscribed to anything."""
 
     __slots__ = ("_on_change", "_socket", "_topics")
 
     def __init__(self, socket: zmq.Socket[bytes], on_change: Callable[[bool], None]) -> None:
         self._socket, self._on_change = socket, on_change
-        self._topics: set[bytes] = set()
+        self._topics = 0  # how many; XPUB tells of the first to want one, and of the last
 
     def drain(self) -> bool:
         """Take the news of the peers; tell whether there is more."""
@@ -61,8 +70,8 @@ class Subscriptions:
             except zmq.Again:
                 return False
             if isinstance(news, bytes) and news[:1] == b"\x01":
-                self._topics.add(news[1:])
+                self._topics += 1
             elif isinstance(news, bytes) and news[:1] == b"\x00":
-                self._topics.discard(news[1:])
-            self._on_change(bool(self._topics))
+                self._topics -= 1
+            self._on_change(self._topics > 0)
         return True

@@ -6,16 +6,13 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from piped.engine.journey import journey, new_journey
 from piped.providers.zmq.messages import Message
 from piped.spec import Dependency
-
-DRAIN_S: Final = 25.0
-"""How long messages that are being treated may go on when the queue closes."""
 
 log = structlog.get_logger("piped.zmq")
 
@@ -24,13 +21,15 @@ class Slots:
     """Gives messages to a processor, no more at once than there are slots.
 
     A pipeline without awaits treats its message at once; for another one a task is made.
-    ``wake`` is called when there is room again.
+    ``wake`` is called when there is room again, ``on_failure`` when the treatment of a message ends
+    in an error, with the number of the message.
     """
 
     __slots__ = (
         "_group",
         "_name",
         "_number",
+        "_on_failure",
         "_processor",
         "_tasks",
         "_waiter",
@@ -46,9 +45,10 @@ class Slots:
         number: int,
         group: asyncio.TaskGroup,
         wake: Callable[[], None],
+        on_failure: Callable[[int], None],
     ) -> None:
         self._name, self._processor, self._number = name, processor, number
-        self._group, self._wake = group, wake
+        self._group, self._wake, self._on_failure = group, wake, on_failure
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiter: asyncio.Task[None] | None = None
         self.received = 0
@@ -69,11 +69,11 @@ class Slots:
         self.received += 1
         target = self._processor.value
         if getattr(target, "is_async", True):
-            task = self._group.create_task(self._treat(target, message))
+            task = self._group.create_task(self._treat(target, message, self.received))
             self._tasks.add(task)
             task.add_done_callback(self._on_done)
         else:  # in a context of its own, so that nothing leaks into the next message
-            copy_context().run(self._treat_now, target, message)
+            copy_context().run(self._treat_now, target, message, self.received)
 
     def close(self) -> None:
         """Wait no longer for the processor."""
@@ -81,13 +81,15 @@ class Slots:
             self._waiter.cancel()
 
     async def treated(self) -> None:
-        """Wait until all messages are treated; cancel those that take too long."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        if late:
-            log.warning("messages cancelled", queue=self._name, count=len(late))
-        for task in late:
+        """Wait until the messages that were taken are treated."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def cancel(self) -> None:
+        """Give up the messages that are being treated."""
+        if self._tasks:
+            log.warning("messages cancelled", queue=self._name, count=len(self._tasks))
+        for task in self._tasks:
             task.cancel()
 
     async def _wait_for_processor(self) -> None:
@@ -95,25 +97,26 @@ class Slots:
         self._waiter = None
         self._wake()
 
-    def _treat_now(self, target: Any, message: Message) -> None:
+    def _treat_now(self, target: Any, message: Message, number: int) -> None:
         journey.set(new_journey())
         try:
             target.now(message)
         except Exception:
-            self._fail()
+            self._fail(number)
 
-    async def _treat(self, target: Any, message: Message) -> None:
+    async def _treat(self, target: Any, message: Message, number: int) -> None:
         journey.set(new_journey())
         try:
             result = target(message)
             if inspect.isawaitable(result):
                 await result
         except Exception:
-            self._fail()
+            self._fail(number)
 
-    def _fail(self) -> None:
+    def _fail(self, number: int) -> None:
         self.failed += 1
         log.error("message failed", queue=self._name, exc_info=True)
+        self._on_failure(number)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import errno
 import os
-import socket as unix
 
 import structlog
 import zmq
 
 from piped.errors import BatonError, Misconfigured, Unavailable
-from piped.providers.zmq import endpoints, options
+from piped.providers.zmq import endpoints, ipc, options
 from piped.providers.zmq.backlog import Backlog
 from piped.providers.zmq.inbound import Inbound, Subscriptions
 from piped.providers.zmq.messages import encoded, events_of
@@ -36,6 +34,7 @@ class QueueSocket:
     def __init__(self, name: str, queue: Queue, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.name = name
         self.endpoints: list[str] = []
+        self._files: list[str] = []
         self._queue = queue
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -81,7 +80,7 @@ class QueueSocket:
     @property
     def dropped_stale(self) -> int:
         """Messages that waited for longer than ``max_age``."""
-        return self._outbound.backlog.dropped_stale
+        return self._outbound.drops.count
 
     @property
     def refused(self) -> int:
@@ -131,15 +130,19 @@ class QueueSocket:
         """Listen on the queue's addresses.
 
         Raises:
-            Misconfigured: One of them is in use, or not an address of this machine.
+            Misconfigured: One of them is in use, or not an address of this machine; or an ipc
+                address is a file that is not a socket.
         """
         for address in self._queue.binds:
             try:
-                fail_if_in_use(address)
+                if path := ipc.path_of(address):
+                    ipc.fail_if_in_use(path)
                 self._socket.bind(address)
             except (zmq.ZMQError, OSError) as error:
                 what = f"cannot bind queue '{self.name}' to {address}: {_reason(error)}"
                 raise Misconfigured(what) from error
+            if path:
+                self._files.append(path)
             self.endpoints.append(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
             log.info("bound", queue=self.name, address=self.endpoints[-1])
 
@@ -162,9 +165,11 @@ class QueueSocket:
         """Give what is received to the processor, if there is one, from ``start`` on."""
         processor, number = self._queue.processor, self._queue.concurrency
         if processor is not None:
-            self._slots = Slots(self.name, processor, number, group, self.wake)
-            self._inbound = Inbound(self._socket, self._slots, poller, batch)
-            self._outbound.is_answered = self._queue.type == "REQ"
+            self._slots = Slots(self.name, processor, number, group, self.wake, self._on_failure)
+            on_message = self._outbound.answered
+            self._inbound = Inbound(self._socket, self._slots, poller, batch, on_message)
+            if self._queue.type == "REQ":
+                self._outbound.ask()
             poller.watch(self.wake)
 
     def start(self) -> None:
@@ -187,6 +192,11 @@ class QueueSocket:
         if self._slots is not None:
             await self._slots.treated()
 
+    def cancel(self) -> None:
+        """Give up the messages that are being treated."""
+        if self._slots is not None:
+            self._slots.cancel()
+
     async def flushed(self) -> None:
         """Wait until all that was kept is sent, or dropped."""
         await self._outbound.flushed()
@@ -199,6 +209,10 @@ class QueueSocket:
         self._outbound.close()
         if self.backlog:
             log.warning("messages not sent", queue=self.name, count=self.backlog)
+        if self._slots is not None and events_of(self._socket) & zmq.POLLIN:
+            log.warning("received messages not treated", queue=self.name)
+        for path in self._files:
+            ipc.remove(path)
         linger_ms = int(self._socket.getsockopt(zmq.LINGER))
         if not 0 <= linger_ms <= options.LINGER_MS:
             linger_ms = options.LINGER_MS
@@ -228,20 +242,14 @@ class QueueSocket:
         if again or (self._is_two_way and self.sent > sent):
             self.wake()
 
+    def _on_failure(self, number: int) -> None:
+        """Answer a request that has failed with nothing: else no other one could be received."""
+        if self._queue.type == "REP" and self.sent < number:
+            self.send(b"")
+
     def _on_subscription(self, is_heard: bool) -> None:
         if self._queue.type == "PUB" and not self._queue.binds:
             self._outbound.is_held = not is_heard
-
-
-def fail_if_in_use(address: str) -> None:
-    """Raise if somebody listens on an ipc address; ZeroMQ would take it from him in silence."""
-    path = address.removeprefix("ipc://")
-    if path in (address, "*") or path.startswith("@"):
-        return
-    with unix.socket(unix.AF_UNIX) as visitor:
-        visitor.setblocking(False)
-        if visitor.connect_ex(path) in (0, errno.EAGAIN):
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _reason(error: OSError | zmq.ZMQError) -> str:
