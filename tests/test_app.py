@@ -13,6 +13,7 @@ import pytest
 
 from piped import ConfigError, Service
 from piped.app import UnknownPipeline
+from piped.errors import Misconfigured
 from piped.resources import EssentialFailed, Resource
 from tests.stories.processes import free_ports
 
@@ -408,3 +409,53 @@ async def test_a_service_is_a_pipeline_of_batons_that_may_overlap(load: Load) ->
         answers = await asyncio.gather(*(service.call("p", n) for n in range(50)))
 
     assert answers == [[2 * n] for n in range(50)]
+
+
+async def test_a_pipeline_whose_provider_has_failed_for_good_is_not_waited_for(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "bundle_failed").mkdir()
+    (tmp_path / "bundle_failed" / "__init__.py").write_text(FAILED)
+    service = load("""
+plugins: {bundles: {mine: [bundle_failed]}}
+failed: {}
+pipelines: {p: [{run-pipeline: {pipeline: q}}], q: [use-failed]}
+""")
+
+    async with service:
+        with pytest.raises(Misconfigured) as raised:
+            await service.call("p")
+
+    assert str(raised.value) == (
+        "'pipeline.p' has failed for good:"
+        " 'failed.thing' has failed for good: the address is nonsense"
+    )
+
+
+FAILED = '''\
+from contextlib import asynccontextmanager
+from dataclasses import field
+from piped import Dependency, Misconfigured, Processor, Provider, processor, provider
+
+@provider("failed")
+class Failed(Provider):
+    """Can never work."""
+
+    def offers(self):
+        return ("failed.thing",)
+
+    @asynccontextmanager
+    async def running(self):
+        raise Misconfigured("the address is nonsense")
+        yield {}
+
+@processor("use-failed")
+class UseFailed(Processor):
+    """Needs it."""
+
+    _thing: Dependency = field(default_factory=lambda: Dependency("failed.thing"), init=False)
+
+    def process(self, baton):
+        return baton
+'''

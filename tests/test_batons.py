@@ -200,3 +200,26 @@ def test_removing_finds_what_getting_finds(baton: Any, path: str) -> None:
 
     assert batons.remove(baton, path) is before
     assert batons.get(baton, path) is MISSING
+
+
+@pytest.mark.parametrize("value", [[1, [2]], {"a": {"b": 1}}])
+def test_a_value_that_could_be_changed_is_fresh_each_time(value: Any) -> None:
+    make = batons.fresh(value)
+    first, second = make(), make()
+
+    assert first == second == value
+    assert first is not second
+
+
+def test_a_fresh_value_is_new_to_its_depths() -> None:
+    make = batons.fresh({"a": []})
+
+    make()["a"].append(1)
+
+    assert make() == {"a": []}
+
+
+def test_a_value_that_cannot_be_changed_is_given_as_it_is() -> None:
+    value = BatonPath("a.b")
+
+    assert batons.fresh(value)() is value

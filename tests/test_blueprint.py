@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -92,7 +92,7 @@ contxts: {}
         f"    hint: {suggest('passthru', blueprint.catalog.processors)}",
         "service.yaml:5:8: error[unknown-resource]: nobody provides 'context.nobody'\n"
         "    at: pipelines.q[0].fetch-context\n"
-        "    hint: did you mean 'context.pending'?",
+        "    hint: known: context.pending",
         "service.yaml:7:1: warning[unread-key]: nothing reads the key 'contxts'\n"
         "    at: contxts\n"
         f"    hint: {suggest('contxts', [*PROVIDERS, *OWN_KEYS])}",
@@ -203,3 +203,135 @@ def test_endless_calls_are_errors_of_the_document(drawn: Draw) -> None:
     assert [(each.code, each.level) for each in blueprint.problems] == [
         ("endless-calls", Level.ERROR)
     ]
+
+
+def test_what_pipelines_need_is_found_for_all_at_once(drawn: Draw) -> None:
+    blueprint = drawn(
+        GOOD
+        + """\
+  loop: [{run-pipeline-if: {pipeline: back}}, stop]
+  back: [{run-pipeline-if: {pipeline: loop}}, {run-pipeline: {pipeline: tick}}]
+  any: [{run-pipeline: {pipeline_path: name}}]
+"""
+    )
+
+    assert blueprint.needs_of_pipelines() == {
+        "tick": {"context.pending"},
+        "work": set(),
+        "loop": {"context.pending"},
+        "back": {"context.pending"},
+        "any": {"pipelines", "context.pending"},
+    }
+
+
+def test_a_service_may_have_a_name(drawn: Draw) -> None:
+    assert drawn("service_name: shop").service_name == "shop"
+    assert told(drawn("service_name: [a]")) == [
+        "service.yaml:1:15: error[wrong-value]: expected str, got ['a']\n    at: service_name"
+    ]
+
+
+def test_sections_of_the_ancestor_are_told(drawn: Draw) -> None:
+    assert told(drawn("runmodes: {}")) == [
+        "service.yaml:1:1: warning[unread-key]: nothing reads the key 'runmodes'\n"
+        "    at: runmodes\n"
+        "    hint: Piped 0.x had 'runmodes': see docs/differences.md"
+    ]
+
+
+def test_what_may_stand_in_a_text_that_was_not_read_is_not_missed(drawn: Draw) -> None:
+    blueprint = drawn("""
+includes: [nowhere.yaml]
+mine: {}
+ticks: {interval: {often: {interval: 1s, processor: pipeline.there}}}
+pipelines: {p: [mine, {run-pipeline: {pipeline: there}}, {wait: {dealy: 1}}]}
+""")
+
+    assert [each.code for each in blueprint.problems] == [
+        "missing-include",
+        "missing-parameter",
+        "unknown-parameter",
+    ]
+
+
+def test_nobody_reads_more_than_200_problems(drawn: Draw) -> None:
+    names = "\n".join(
+        f"  p{n}: [unknown{n}, {{run-pipeline: {{pipeline: q{n}}}}}]" for n in range(300)
+    )
+
+    problems = drawn(f"pipelines:\n{names}\n").problems
+
+    assert len(problems) == 201
+    assert problems[-1].what == "more than 200 problems; the rest of them is not shown"
+
+
+INCOMPLETE = {
+    "a text that is not read to its end": "p: [passthrough]\n  q: [stop\n",
+    "an include that is not there": "p: [passthrough]\nincludes: [nowhere.yaml]\n",
+    "a second document": "p: [passthrough]\n---\n{}\n",
+}
+
+
+@pytest.mark.parametrize("text", INCOMPLETE.values(), ids=INCOMPLETE)
+def test_of_a_text_that_was_not_read_nothing_runs(drawn: Draw, text: str) -> None:
+    blueprint = drawn(f"pipelines:\n  {text}")
+
+    found = blueprint.errors_of(["p"])
+
+    assert found
+    assert set(found) <= set(blueprint.document.problems)
+
+
+CONCERNS = """
+web: {site: {prot: 1, routing: {}}}
+contexts: {a: {}, a: {}}
+data: {x: !alias nowhere}
+pipelines:
+  p: [passthrough]
+  context: [{fetch-context: {context: a}}]
+  namespace:
+    q: [passthrough]
+    q: [stop]
+    r: [passthrough]
+  mistaken: {error_consumers: [passthrough]}
+  copied: [{set-value: {path: a, value: 1}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("p", []),
+        ("context", ["3 duplicate-key"]),
+        ("namespace.q", ["10 duplicate-key"]),
+        ("namespace.r", []),
+        ("mistaken", ["12 not-a-pipeline"]),
+    ],
+)
+def test_errors_concern_what_stands_above_and_below_them(
+    drawn: Draw, name: str, expected: list[str]
+) -> None:
+    found = drawn(CONCERNS).errors_of([name])
+
+    assert [f"{each.place.line} {each.code}" for each in found if each.place] == expected
+
+
+def test_errors_of_what_is_copied_concern_all_who_may_have_copied_it(drawn: Draw) -> None:
+    blueprint = drawn("""
+data: {x: {y: !alias nowhere}}
+pipelines: {p: [{set-value: {path: a, value: !alias data.x}}]}
+""")
+
+    assert [each.code for each in blueprint.errors_of(["p"])] == ["missing-alias-target"]
+
+
+@pytest.mark.parametrize("given", [{"overrides": ["contexts"]}, {"environment": "nonsense"}])
+def test_overrides_that_were_not_understood_concern_every_pipeline(
+    drawn: Draw, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn("pipelines: {p: [passthrough]}")
+    monkeypatch.setenv("PIPED_CONFIGURATION_OVERRIDES", given.get("environment", ""))
+
+    blueprint = draw(load("service.yaml", given.get("overrides", ())))
+
+    assert [each.code for each in blueprint.errors_of(["p"])] == ["bad-override"]

@@ -121,7 +121,8 @@ FAILING = {
     "1 / 0": "ZeroDivisionError: division by zero",
     "import no_such_thing": "ModuleNotFoundError: No module named 'no_such_thing'",
     "raise ImportError('no')": "ImportError: no",
-    "x = (": "SyntaxError: '(' was never closed (one.py, line 1)",
+    "x = (": "SyntaxError: '(' was never closed",
+    "raise SystemExit(3)": "SystemExit: 3",
 }
 
 
@@ -133,7 +134,7 @@ def test_a_module_that_cannot_be_imported_is_told_and_the_others_are_found(
 
     assert problems(catalog) == [
         "service.yaml:1:26: error[cannot-import]: cannot import 'mine.one':"
-        f" {FAILING[text]}\n"
+        f" {FAILING[text]} (mine/one.py:1)\n"
         "    at: plugins.bundles.my[0]"
     ]
     assert {"top", "two"} <= set(catalog.processors)

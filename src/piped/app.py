@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import structlog
 
-from piped.blueprint import Blueprint, dependencies_in, draw
+from piped.blueprint import Blueprint, draw
 from piped.document import load
 from piped.engine import Pipeline, Results
 from piped.errors import ConfigError, PipedError, suggest
@@ -25,6 +25,9 @@ from piped.resources import Resource, Supervisor
 from piped.spec import Dependency, PipelineName, Provider, dependencies_of
 
 log = structlog.get_logger("piped.service")
+
+Needs: TypeAlias = Mapping[str, frozenset[str]]
+"""What each pipeline needs that is no pipeline."""
 
 
 EXIT_FAILED_FOR_GOOD: Final = 3
@@ -174,8 +177,9 @@ class Service:
         if not roots:  # a document without sources of batons: any of its pipelines may be called
             roots = [Dependency(f"pipeline.{name}") for name in blueprint.pipelines]
         needed = blueprint.needed_by(roots)
+        needs = blueprint.needs_of_pipelines()
         if only is None:
-            needed |= self._callable(needed)
+            needed |= self._callable(needed, needs)
         self.resources.update({name: Resource(name) for name in sorted(needed)})
         for name in ("service", "pipelines"):
             if name in self.resources:
@@ -183,47 +187,48 @@ class Service:
         for unit in blueprint.units:
             unit.is_feeding, unit.is_debug = unit in feeding, is_debug
             unit.needed = frozenset(needed.intersection(unit.offers()))
-        self._bind_all(feeding)
+        self._bind_all(feeding, needs)
         return self._in_starting_order([u for u in blueprint.units if u.is_feeding or u.needed])
 
-    def _callable(self, needed: set[str]) -> set[str]:
+    def _callable(self, needed: set[str], needs: Needs) -> set[str]:
         """Return the pipelines that nobody uses and that need nothing more than is there anyway."""
         found: set[str] = set()
-        for name in self.blueprint.pipelines:
-            own = self.blueprint.needed_by([Dependency(f"pipeline.{name}")])
-            if all(n in needed or n == "service" or n.startswith("pipeline.") for n in own):
-                found |= own
+        for name, own in needs.items():
+            if own <= needed | {"service"}:
+                found |= {f"pipeline.{name}", *own}
         return found
 
-    def _bind_all(self, feeding: Iterable[Provider]) -> None:
+    def _bind_all(self, feeding: Iterable[Provider], needs: Needs) -> None:
         pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]
         dependencies = [each for unit in feeding for each in dependencies_of(unit)]
-        dependencies += [each for pipeline in pipelines for each in dependencies_in(pipeline)]
+        dependencies += [each for pipeline in pipelines for each in pipeline.dependencies()]
         for dependency in dependencies:
             if not isinstance(dependency, PipelineName):
                 dependency.resource = self.resources[dependency.name]
         for pipeline in pipelines:
             pipeline.compile()
         for pipeline in pipelines:
-            self._follow(pipeline)
+            self._follow(pipeline, needs[pipeline.name])
 
     def _is_needed(self, pipeline: Pipeline) -> bool:
         return f"pipeline.{pipeline.name}" in self.resources or "pipelines" in self.resources
 
-    def _follow(self, pipeline: Pipeline) -> None:
+    def _follow(self, pipeline: Pipeline, names: Iterable[str]) -> None:
         """Make a pipeline ready while all that it needs, directly or not, is ready."""
-        names = self.blueprint.needed_by(dependencies_in(pipeline))
-        needs = [self.resources[n] for n in sorted(names) if not n.startswith("pipeline.")]
+        needs = [self.resources[name] for name in sorted(names)]
         name = f"pipeline.{pipeline.name}"
         resource = self.resources.setdefault(name, Resource(name))
 
         def update() -> None:
-            lost = next((each for each in needs if not each.is_ready), None)
-            pipeline.is_ready = lost is None
-            if lost is None:
-                resource.ready(pipeline)
+            lost = [each for each in needs if not each.is_ready]
+            failed = [each for each in lost if each.has_failed]
+            pipeline.is_ready = not lost
+            if failed:
+                resource.failed(f"'{failed[0].name}' has failed for good: {failed[0].reason}")
+            elif lost:
+                resource.lost(f"'{lost[0].name}' is lost: {lost[0].reason}")
             else:
-                resource.lost(f"'{lost.name}' is lost: {lost.reason}")
+                resource.ready(pipeline)
 
         for each in needs:
             each.watch(update)

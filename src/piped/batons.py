@@ -1,4 +1,4 @@
-"""Dotted paths into batons: get, set, remove.
+"""Dotted paths into batons: get, set, remove; and values of the document that batons get.
 
 A path is text such as ``request.args``; ``''`` is the whole baton. Every part is looked up as an
 item first, then as an attribute; the attributes of a plain dict are its methods and do not count.
@@ -8,6 +8,7 @@ Paths are split once, when a graph is built: ``getter`` and
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -155,3 +156,13 @@ def remove(baton: Baton, path: str) -> Any:
             kind = type(container).__name__
             raise BatonError(f"cannot remove '{path}' from {kind}") from error
     return value
+
+
+def fresh(value: Any) -> Callable[[], Any]:
+    """Return a function that gives a value of the document, which no baton may change for others.
+
+    It gives a new copy each time where the value could be changed.
+    """
+    if isinstance(value, dict | list):
+        return lambda: copy.deepcopy(value)
+    return lambda: value

@@ -12,7 +12,17 @@ from typing import Any, Final
 
 from piped.bundles import PROVIDERS, Catalog, catalog_of
 from piped.document import Document, Mapping, Scalar, plain
-from piped.engine import DefinitionReader, GraphBuilder, Need, Pipeline, endless_calls, link
+from piped.document.overrides import OPTION, VARIABLE
+from piped.document.report import MAX_PROBLEMS, too_many_problems
+from piped.engine import (
+    DefinitionReader,
+    GraphBuilder,
+    Need,
+    Pipeline,
+    endless_calls,
+    groups,
+    link,
+)
 from piped.errors import Level, Place, Problem, suggest
 from piped.spec import (
     INVALID,
@@ -23,11 +33,14 @@ from piped.spec import (
     dependencies_of,
 )
 
-OWN_KEYS: Final = ("drain", "includes", "pipelines", "plugins", "runmodes", "service_name")
+OWN_KEYS: Final = ("drain", "includes", "pipelines", "plugins", "service_name")
 OWN_RESOURCES: Final = ("pipelines", "service")
 GONE: Final = (
     *("amqp", "cyclone", "database", "manholes", "pb", "persisted_contexts", "processes", "repl"),
-    *("smtp", "statsd", "stdin", "zookeeper"),
+    *("runmodes", "smtp", "statsd", "stdin", "zookeeper"),
+)
+FOLLOWS: Final = (  # what seems so where a part of the document was not read
+    *("unknown-pipeline", "unknown-processor", "unknown-resource", "unread-key", "unused-pipeline"),
 )
 SECTIONS: Final = {"context": "contexts"}  # where the section is not named as its resources are
 DRAIN_S: Final = 25.0
@@ -47,6 +60,7 @@ class Blueprint:
     problems: list[Problem] = field(default_factory=list)
     needs: list[Need] = field(default_factory=list)  # of sound components and of others
     drain_s: float = DRAIN_S
+    service_name: str = ""
 
     @property
     def errors(self) -> list[Problem]:
@@ -54,21 +68,28 @@ class Blueprint:
         return [each for each in self.problems if each.level is Level.ERROR]
 
     def errors_of(self, pipelines: Iterable[str]) -> list[Problem]:
-        """Return the problems that keep some pipelines, and what they need, from running."""
-        names = list(pipelines)
+        """Return the problems that keep some pipelines, and what they need, from running.
+
+        What was not read, or not understood of the overrides, may concern any of them.
+        """
         reading = [each for each in self.document.problems if each.level is Level.ERROR]
-        unknown = [each for each in names if each not in self.pipeline_names]
-        if unknown:  # perhaps they stand where the document could not be read
-            unread = [each for each in reading if each.at in ("", "includes")]
-            return unread or [self._unknown_pipeline(each) for each in unknown]
+        if not self.document.is_complete:
+            return reading
+        names = list(pipelines)
         needed = self.needed_by(Dependency(f"pipeline.{each}") for each in names)
-        missing = {name for name in needed if not name.startswith("pipeline.")} - {*self.offers()}
+        kinds = {name.partition(".")[0] for name in needed if not name.startswith("pipeline.")}
         paths = {f"pipelines.{each}" for each in self.made_of(needed)}
-        paths |= {SECTIONS.get(kind, kind) for kind in (name.split(".")[0] for name in missing)}
-        found = self._errors_below(paths)
-        if any(each.code == "unknown-processor" for each in found):  # its bundle may be broken
-            found = self._errors_below({*paths, "plugins"})
-        return [each for each in reading if each.place and each.place.file == "-O"] + found
+        paths |= {SECTIONS.get(kind, kind) for kind in kinds} | self.document.aliased
+        found = self._errors_at(paths)
+        if any(each.code in FOLLOWS for each in found):  # a bundle may be broken
+            found = self._errors_at({*paths, "plugins"})
+        overrides = [e for e in reading if e.place and e.place.file in (OPTION, VARIABLE)]
+        lost = [
+            self._unknown_pipeline(each)
+            for each in names
+            if each not in self.pipeline_names and not self._errors_at({f"pipelines.{each}"})
+        ]
+        return list(dict.fromkeys([*overrides, *found, *lost]))
 
     def made_of(self, needed: Iterable[str]) -> set[str]:
         """Return the names of needed pipelines, and of those that are copied into them."""
@@ -81,9 +102,11 @@ class Blueprint:
                 ahead += self.parts.get(name, ())
         return found
 
-    def _errors_below(self, paths: Iterable[str]) -> list[Problem]:
+    def _errors_at(self, paths: Iterable[str]) -> list[Problem]:
+        """Return the errors at some paths, below and above them."""
         below = tuple(f"{path}{sign}" for path in paths for sign in (".", "["))
-        return [each for each in self.errors if each.at in paths or each.at.startswith(below)]
+        above = {""} | {path[:i] for path in below for i, sign in enumerate(path) if sign in ".["}
+        return [each for each in self.errors if each.at in above or each.at.startswith(below)]
 
     def _unknown_pipeline(self, name: str) -> Problem:
         what, hint = f"there is no pipeline '{name}'", suggest(name, self.pipeline_names)
@@ -103,19 +126,29 @@ class Blueprint:
                 continue
             needed.add(name)
             pipelines = self._pipelines_behind(name)
-            ahead += (each for pipeline in pipelines for each in dependencies_in(pipeline))
+            ahead += (each for pipeline in pipelines for each in pipeline.dependencies())
         return needed
+
+    def needs_of_pipelines(self) -> dict[str, frozenset[str]]:
+        """Return what each pipeline needs that is no pipeline, directly or not."""
+        direct = {
+            f"pipeline.{name}": {each.name for each in pipeline.dependencies()}
+            for name, pipeline in self.pipelines.items()
+        }
+        ways = {"pipelines": set(direct), **direct}
+        needs: dict[str, frozenset[str]] = {}
+        for group in groups(ways):
+            named = {name for each in group for name in ways[each]}
+            others = {name for name in named if not name.startswith("pipeline.")}
+            below = (needs[name] for name in named if name in needs)
+            needs.update(dict.fromkeys(group, frozenset(others.union(*below))))
+        return {name: needs[f"pipeline.{name}"] for name in self.pipelines}
 
     def _pipelines_behind(self, name: str) -> Iterable[Pipeline]:
         if name == "pipelines":  # named by batons: it may be any
             return self.pipelines.values()
         pipeline = self.pipelines.get(name.removeprefix("pipeline."))
         return [pipeline] if pipeline and name.startswith("pipeline.") else []
-
-
-def dependencies_in(pipeline: Pipeline) -> Iterator[Dependency[Any]]:
-    """Yield each dependency of each processor of a pipeline."""
-    yield from pipeline.dependencies()
 
 
 def draw(document: Document) -> Blueprint:
@@ -127,12 +160,14 @@ def draw(document: Document) -> Blueprint:
     _draw_pipelines(blueprint)
     _check_resources(blueprint)
     _check_use(blueprint)
-    blueprint.problems = sorted(_told_once(blueprint), key=_in_order)
+    problems = sorted(_told_once(blueprint), key=_in_order)
+    if len(problems) > MAX_PROBLEMS + 1:
+        problems[MAX_PROBLEMS:] = [too_many_problems(problems[MAX_PROBLEMS].place)]
+    blueprint.problems = problems
     return blueprint
 
 
 def _draw_providers(blueprint: Blueprint) -> None:
-    known = {**PROVIDERS, **blueprint.catalog.providers}
     decoder = Decoder()
     for key, entry in blueprint.document.root.items():
         spec = blueprint.catalog.providers.get(key)
@@ -143,13 +178,11 @@ def _draw_providers(blueprint: Blueprint) -> None:
         elif key == "drain":
             drain = decoder.value(Duration, entry.node, "drain")
             blueprint.drain_s = DRAIN_S if drain is INVALID else drain
+        elif key == "service_name":
+            name = decoder.value(str, entry.node, "service_name")
+            blueprint.service_name = "" if name is INVALID else name
         elif key not in OWN_KEYS and key not in blueprint.document.aliased:
-            what, hint = f"nothing reads the key '{key}'", suggest(str(key), [*known, *OWN_KEYS])
-            if key in GONE:
-                hint = f"Piped 0.x had a provider '{key}': see docs/differences.md"
-            blueprint.problems.append(
-                Problem("unread-key", what, entry.key_place, str(key), "", hint, Level.WARNING)
-            )
+            blueprint.problems.append(_unread(blueprint, str(key), entry.key_place))
     for section, provider in blueprint.providers.items():
         for unit in provider.units():
             unit.label = unit.label or section
@@ -159,11 +192,19 @@ def _draw_providers(blueprint: Blueprint) -> None:
     blueprint.needs += [(each, None, "") for each in decoder.dependencies]
 
 
+def _unread(blueprint: Blueprint, key: str, place: Place) -> Problem:
+    what, known = f"nothing reads the key '{key}'", {*PROVIDERS, *blueprint.catalog.providers}
+    hint = suggest(key, [*known, *OWN_KEYS])
+    if key in GONE:
+        hint = f"Piped 0.x had '{key}': see docs/differences.md"
+    return Problem("unread-key", what, place, key, hint=hint, level=Level.WARNING)
+
+
 def _draw_pipelines(blueprint: Blueprint) -> None:
     section = blueprint.document.root.get("pipelines")
     if section is None:
         return
-    reader = DefinitionReader()
+    reader = DefinitionReader(blueprint.catalog.processors)
     if isinstance(section, Mapping | Scalar):
         reader.read(section)
     else:
@@ -173,7 +214,9 @@ def _draw_pipelines(blueprint: Blueprint) -> None:
     graphs = {name: graph for name in reader.definitions if (graph := builder.build(name))}
     blueprint.pipelines = {name: Pipeline(graph) for name, graph in graphs.items()}
     blueprint.pipeline_names = tuple(reader.definitions)
-    blueprint.parts = {name: tuple(each.parts()) for name, each in reader.definitions.items()}
+    blueprint.parts = {
+        name: tuple(part for part, _ in each.parts()) for name, each in reader.definitions.items()
+    }
     link(blueprint.pipelines)
     blueprint.problems += [*reader.problems, *builder.problems, *endless_calls(graphs)]
     blueprint.needs += builder.needs
@@ -192,14 +235,15 @@ def _check_resources(blueprint: Blueprint) -> None:
 
 
 def _unknown_resource(name: str, known: set[str], place: Place | None, at: str) -> Problem:
-    kind = name.partition(".")[0]
-    related = [each for each in known if each.startswith(f"{kind}.")] or known
+    kind, dot, rest = name.partition(".")
+    prefix = f"{kind}{dot}"
+    related = [each.removeprefix(prefix) for each in known if dot and each.startswith(prefix)]
     if f"pipeline.{name}" in known:
         hint = f"did you mean 'pipeline.{name}'?"
     elif name.startswith("."):
         hint = "relative names work inside pipelines only: write 'pipeline.' and the whole name"
     else:
-        hint = suggest(name, related)
+        hint = suggest(rest, related, prefix) if related else suggest(name, known)
     return Problem("unknown-resource", f"nobody provides '{name}'", place, at, hint=hint)
 
 
@@ -224,11 +268,14 @@ def _check_use(blueprint: Blueprint) -> None:
 
 def _told_once(blueprint: Blueprint) -> Iterator[Problem]:
     """Yield the problems, without those that only follow from a text that could not be read."""
-    reading = blueprint.document.problems
+    document = blueprint.document
+    reading = {*document.problems}
     misread = {each.place for each in reading if each.level is Level.ERROR}
     broken = {each.place.file for each in reading if each.code == "yaml-syntax" and each.place}
     for problem in dict.fromkeys(blueprint.problems):
-        follows = problem.place in misread or (problem.place and problem.place.file in broken)
+        place = problem.place
+        follows = place in misread or (place is not None and place.file in broken)
+        follows |= not document.is_complete and problem.code in FOLLOWS
         if problem in reading or not follows:
             yield problem
 

@@ -18,6 +18,7 @@ from typing import Final
 from piped.document import Document, Mapping, Node, Scalar, Sequence, plain
 from piped.errors import Place, Problem
 from piped.spec import Spec, spec_of
+from piped.spec.imports import BROKEN, told
 
 PROCESSORS: Final = ("piped.processors", "piped.status")
 PROVIDERS: Final = {  # imported only where the document has their section
@@ -146,8 +147,8 @@ class _BundleReader:
     def _import(self, name: str, place: Place, at: str) -> ModuleType | None:
         try:
             return importlib.import_module(name)
-        except Exception as error:
-            what = f"cannot import '{name}': {type(error).__name__}: {error}"
+        except BROKEN as error:
+            what = f"cannot import '{name}': {told(error, name.partition('.')[0])}"
             hint = "the document's folder and PYTHONPATH are searched"
             wanted = getattr(error, "name", None) or ""
             if any(f"{wanted}.".startswith(f"{old}.") for old in ANCESTORS) or "0.x" in str(error):

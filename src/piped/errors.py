@@ -82,19 +82,52 @@ class Problem:
 SHOWN: Final = 12
 """How many known names a hint shows; of more, those that are most like the unknown one."""
 
+COMPARED: Final = 500
+"""With how many known names an unknown one is compared, and how long a name may be for that."""
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known one, and what is known."""
+NEAR: Final = 0.6
+
+
+def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a hint for an unknown name: the nearest known one, and what is known.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+        prefix: What all names begin with; it is shown and not compared.
+    """
     names = sorted(set(known))
     if not names:
         return "known: none"
-    near = difflib.get_close_matches(name, names, n=1)
-    shown = sorted(difflib.get_close_matches(name, names, n=SHOWN, cutoff=0))
+    likeness = _likeness(name, names[:COMPARED])
+    shown = [each for _, each in likeness] or names[:SHOWN]
     more = ", ..." if len(names) > SHOWN else ""
-    listed = f"known: {', '.join(shown)}{more}"
-    if not near:
+    listed = f"known: {', '.join(f'{prefix}{each}' for each in sorted(shown))}{more}"
+    if not likeness or likeness[0][0] < NEAR:
         return listed
-    return f"did you mean '{near[0]}'?" + (f" {listed}" if len(names) > 1 else "")
+    near = f"did you mean '{prefix}{likeness[0][1]}'?"
+    return f"{near} {listed}" if len(names) > 1 else near
+
+
+def _likeness(name: str, names: Sequence[str]) -> list[tuple[float, str]]:
+    """Return the names that are most like another one, and how much, the nearest first.
+
+    What bounds a likeness is cheap to find; it is looked at closely only where that may matter.
+    """
+    if len(name) > COMPARED:
+        return []
+    matcher = difflib.SequenceMatcher(b=name)
+    bounds = []
+    for each in names:
+        matcher.set_seq1(each)
+        bounds.append((matcher.quick_ratio(), each))
+    found: list[tuple[float, str]] = []
+    for bound, each in sorted(bounds, reverse=True):
+        if len(found) == SHOWN and bound < found[-1][0]:
+            break
+        matcher.set_seq1(each)
+        found = sorted([*found, (matcher.ratio(), each)], reverse=True)[:SHOWN]
+    return found
 
 
 class PipedError(Exception):
@@ -154,3 +187,18 @@ class QueueFull(ResourceError):
     """Raised when a bounded backlog is full; the message was not taken."""
 
     http_status: ClassVar[int] = 503
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """Return the one error in a group of one, which is how a TaskGroup tells of it.
+
+    The places that were noted on the group are noted on the error too.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        inner = error.exceptions[0]
+        known = getattr(inner, "__notes__", ())
+        for note in getattr(error, "__notes__", ()):
+            if note not in known:
+                inner.add_note(note)
+        error = inner
+    return error

@@ -188,16 +188,53 @@ def test_call_tells_an_error_of_a_scattered_part_without_its_group(invoke: Invok
 
 
 def test_call_tells_the_causes_of_an_error(invoke: Invoke, write: Write) -> None:
-    code = "try: int('x')\\nexcept ValueError as e: raise RuntimeError('no luck') from e"
-    write(f'pipelines:\n    p:\n        - exec-code: {{code: "{code}"}}\n')
+    write("""\
+pipelines:
+    p:
+        - exec-code:
+            code: |
+                try: int('x')
+                except ValueError as e: raise RuntimeError('no luck') from e
+""")
 
     result = invoke("call", "service.yaml", "p")
 
     assert result.stderr == (
         "error: RuntimeError: no luck\n"
-        "    in pipelines.p[0].exec-code (service.yaml:3:11)\n"
+        "    in pipelines.p[0].exec-code (service.yaml:3:11), line 6\n"
         "because of: ValueError: invalid literal for int() with base 10: 'x'\n"
     )
+
+
+def test_call_tells_each_error_of_a_group_and_a_single_one_without_it(
+    invoke: Invoke, write: Write
+) -> None:
+    write("""\
+pipelines:
+    one: [{exec-code: {code: "raise ExceptionGroup('tasks', [ValueError('a')])"}}]
+    two: [{exec-code: {code: "raise ExceptionGroup('tasks', [ValueError('a'), KeyError('b')])"}}]
+""")
+
+    assert invoke("call", "service.yaml", "one").stderr == (
+        "error: ValueError: a\n    in pipelines.one[0].exec-code (service.yaml:2:12)\n"
+    )
+    assert invoke("call", "service.yaml", "two").stderr == (
+        "error: ExceptionGroup: tasks (2 sub-exceptions)\n"
+        "    in pipelines.two[0].exec-code (service.yaml:3:12)\n"
+        "because of: ValueError: a\n"
+        "because of: KeyError: 'b'\n"
+    )
+
+
+def test_call_of_a_document_that_could_not_be_read_to_its_end_runs_nothing(
+    invoke: Invoke, write: Write
+) -> None:
+    write("pipelines:\n    p: [passthrough]\n    q: [stop\n")
+
+    result = invoke("call", "service.yaml", "p")
+
+    assert (result.stdout, result.exit_code) == ("", 1)
+    assert result.stderr.startswith("service.yaml:4:1: error[yaml-syntax]: ")
 
 
 @pytest.mark.parametrize("name", ["web.broken", "needs-broken", "inlines-broken"])

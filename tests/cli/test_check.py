@@ -30,7 +30,7 @@ pipelines:
 WARNING = """\
 service.yaml:1:1: warning[unread-key]: nothing reads the key 'data'
     at: data
-    hint: known: drain, includes, pipelines, plugins, runmodes, service_name
+    hint: known: drain, includes, pipelines, plugins, service_name
 """
 
 
@@ -55,7 +55,7 @@ def test_check_prints_every_problem_of_every_document(invoke: Invoke, write: Wri
         "service.yaml:1:1: warning[unread-key]: nothing reads the key 'wbe'\n"
         "    at: wbe\n"
         "    hint: did you mean 'web'? known: contexts, drain, includes, pipelines, plugins, "
-        "runmodes, service_name, system-events, ticks, web, zmq\n"
+        "service_name, system-events, ticks, web, zmq\n"
         "service.yaml:4:11: error[unknown-processor]: there is no processor 'eval-lamda'\n"
         "    at: pipelines.p[0].eval-lamda\n"
         "    hint: did you mean 'eval-lambda'? known: clean-baton, eval-lambda, exec-code,"
@@ -63,7 +63,7 @@ def test_check_prints_every_problem_of_every_document(invoke: Invoke, write: Wri
         " set-http-headers, set-value, set-values, trap-failure, ...\n"
         "service.yaml:5:22: error[missing-parameter]: set-value needs the parameter 'path'\n"
         "    at: pipelines.p[1].set-value\n"
-        "    hint: add path: path\n"
+        "    hint: add path: request.args\n"
         "service.yaml:5:23: error[unknown-parameter]: set-value has no parameter 'paht'\n"
         "    at: pipelines.p[1].set-value.paht\n"
         "    hint: did you mean 'path'? known: node_name, path, value\n"

@@ -70,7 +70,7 @@ def test_run_serves_until_it_is_asked_to_end(
 
 
 def test_run_tells_in_json_what_happens(start: Processes, folder: Path) -> None:
-    process = start("run", "service.yaml", cwd=folder)
+    process = start("run", "-O", "service_name: shop", "service.yaml", cwd=folder)
     url = process.url()
     get(url)
     process.terminated()
@@ -93,7 +93,7 @@ def test_run_tells_in_json_what_happens(start: Processes, folder: Path) -> None:
         "site": "web.site",
         "url": url,
     }
-    assert started["pid"] == process.pid
+    assert (started["service_name"], started["pid"]) == ("shop", process.pid)
     assert 0 < started["ready_s"] < 10
     assert asked["logger"] == "root"
     assert stopping["signal"] == "SIGTERM"
@@ -383,7 +383,7 @@ pipelines:
         "service.yaml:1:1: warning[unread-key]: nothing reads the key 'wbe'\n"
         "    at: wbe\n"
         "    hint: did you mean 'web'? known: contexts, drain, includes, pipelines, plugins, "
-        "runmodes, service_name, system-events, ticks, web, zmq\n"
+        "service_name, system-events, ticks, web, zmq\n"
         "service.yaml:4:11: error[unknown-processor]: there is no processor 'eval-lamda'\n"
         "    at: pipelines.p[0].eval-lamda\n"
         "    hint: did you mean 'eval-lambda'? known: clean-baton, eval-lambda, exec-code,"

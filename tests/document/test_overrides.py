@@ -68,6 +68,38 @@ def test_keys_that_are_numbers_are_found(folder: Folder) -> None:
     assert plain(document.root) == {"codes": {404: {"x": 2}, "500": 3}}
 
 
+def test_items_of_lists_are_named_as_problems_name_them(folder: Folder) -> None:
+    document = folder.load(
+        "p: [{a: {b: 1}}, [2, 3]]\nq: {r.s: [4]}",
+        overrides=["p[0].a.b:9", "p[1][0]: 8", "p[0].a.c: 7", "q.r.s[0]: 6", "t[x]: 5"],
+    )
+
+    assert told(document) == []
+    assert plain(document.root) == {
+        "p": [{"a": {"b": 9, "c": 7}}, [8, 3]],
+        "q": {"r.s": [6]},
+        "t[x]": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("a.b[1]", "expected one of the 1 items at 'a.b', got [1]"),
+        ("a.b[0][0]", "expected a list at 'a.b[0]' to override in, got 1"),
+        ("a[0]", "expected a list at 'a' to override in, got a mapping"),
+        ("c[0].d", "expected a list at 'c' to override in, got nothing"),
+    ],
+)
+def test_items_that_are_not_there_cannot_be_overridden(
+    folder: Folder, path: str, what: str
+) -> None:
+    document = folder.load("a: {b: [1]}", overrides=[f"{path}: 2"])
+
+    assert told(document) == [f"-O:1:1: error[bad-override]: {what}\n    at: {path}"]
+    assert plain(document.root) == {"a": {"b": [1]}}
+
+
 def test_tags_are_allowed(folder: Folder) -> None:
     document = folder.load(
         "a: {k: [1]}",

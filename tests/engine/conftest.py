@@ -19,7 +19,7 @@ from piped.engine import (
     endless_calls,
     link,
 )
-from piped.errors import Problem
+from piped.errors import Level, Problem
 from piped.processors.flow import LambdaDecider, Passthrough, Stop
 from piped.processors.pipelines import RunPipeline, RunPipelineIf
 from piped.spec import DecidingProcessor, Dependency, Processor, Spec, processor, spec_of
@@ -168,7 +168,7 @@ def compiled(
     pipelines = {name: Pipeline(graph) for name, graph in graphs.items()}
     link(pipelines)
     problems = [*problems, *reader.problems, *builder.problems, *endless_calls(graphs)]
-    if not problems:
+    if not any(each.level is Level.ERROR for each in problems):
         for pipeline in pipelines.values():
             pipeline.compile()
     return pipelines, problems

@@ -132,6 +132,14 @@ test.yaml:1:19: error[not-a-step]: expected a mapping of options after \
     "p: [{passthrough: {}, id: 5}]": """
 test.yaml:1:27: error[wrong-value]: expected a name, got 5
     at: pipelines.p[0].passthrough.id""",
+    "p: [{passthrough: {id: x}, id: y}]": """
+test.yaml:1:24: error[duplicate-key]: 'passthrough' has two ids, beside its options and among them
+    at: pipelines.p[0].passthrough.id
+    hint: remove one of them""",
+    "p: [{passthrough: {__processor__: fail}}]": """
+test.yaml:1:20: error[unknown-parameter]: passthrough has no parameter '__processor__'
+    at: pipelines.p[0].passthrough.__processor__
+    hint: known: node_name""",
     "p: [{__processor__: [a]}]": """
 test.yaml:1:21: error[wrong-value]: expected a name, got ['a']
     at: pipelines.p[0].__processor__""",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from piped.batons import Baton
 from piped.engine import Pipeline
 from piped.engine.definition import MAX_TURNS
 from piped.errors import suggest
@@ -220,7 +219,9 @@ class ManyNames(Processor):
     one: PipelineName | None = None
     many: list[PipelineName] | None = None
     by_key: dict[str, PipelineName] | None = None
-    home: str = "its own parameter"
+
+    def process(self, baton: Baton) -> Baton:
+        return baton
 
 
 def named(pipeline: Pipeline) -> list[str]:
@@ -320,13 +321,10 @@ def test_a_relative_name_in_an_override_is_relative_to_the_heir(way: Way) -> Non
     assert way(HOMES.format(main=main)) == ["app"]
 
 
-def test_a_processor_is_told_its_home_unless_that_is_a_parameter_of_its_own() -> None:
-    text = "{ns: {p: [many-names, {run-pipeline: {pipeline: .q}}], q: [passthrough]}}"
+def test_a_processor_is_told_its_home(build: Build) -> None:
+    pipelines = build("{ns: {p: [passthrough, {inline-pipeline: .q}], q: [passthrough]}}")
 
-    pipelines, _ = compiled(text, specs(ManyNames, *OTHERS))
-
-    homes: list[Any] = [getattr(each, "home", None) for each in pipelines["ns.p"].processors()]
-    assert homes == ["its own parameter", "ns.p"]
+    assert [each.home for each in pipelines["ns.p"].processors()] == ["ns.p", "ns.q"]
 
 
 WRONG = {
@@ -359,16 +357,30 @@ test.yaml:1:36: error[unknown-id]: no step has the id 'frist'
     "p: [{passthrough: {}, consumers: [{existing: x}]}, {note: {name: a}, id: x}]": """
 test.yaml:1:53: error[duplicate-consumer]: 'note' is a consumer of 'passthrough' already
     at: pipelines.p[1].note""",
+    "p: [{fail: {}, error_consumers: [{existing: s}, {existing: s}]}, {stop: {}, id: s}]": """
+test.yaml:1:6: error[duplicate-consumer]: 'stop' is an error consumer of 'fail' already
+    at: pipelines.p[0].fail""",
+    "p: {consumers: [{stop: {}, id: s}], error_consumers: [{existing: s}, {existing: s}]}": """
+test.yaml:1:4: error[duplicate-consumer]: 'stop' is an error consumer of 'stop' already
+    at: pipelines.p""",
+    "{loop: [{passthrough: {id: l}}, {existing: l}], p: [{inline-pipeline: loop}, stop]}": """
+test.yaml:1:78: warning[unreachable-step]: no baton reaches 'stop': what it follows has no end
+    at: pipelines.p[1].stop
+    hint: let a processor in the inlined pipeline decide, so that its last step is reached""",
+    "{l: [{stop: {id: l}}, {existing: l}], p: [{inline-pipeline: l, consumers: [stop]}]}": """
+test.yaml:1:76: warning[unreachable-step]: no baton reaches 'stop': what it follows has no end
+    at: pipelines.p[0].inline-pipeline.consumers[0].stop
+    hint: let a processor in the inlined pipeline decide, so that its last step is reached""",
     "p: [{inline-pipeline: p}]": """
 test.yaml:1:4: error[inline-cycle]: pipeline 'p' contains itself: p -> p
     at: pipelines.p""",
     "p: {inherits: nobody}": """
-test.yaml:1:4: error[unknown-pipeline]: there is no pipeline 'nobody'
-    at: pipelines.p
+test.yaml:1:15: error[unknown-pipeline]: there is no pipeline 'nobody'
+    at: pipelines.p.inherits
     hint: known: p""",
     "{a: [passthrough], b: {inherits: a}, p: {inherits: b}}": """
-test.yaml:1:41: error[inherits-twice]: 'p' inherits 'b', which inherits by itself
-    at: pipelines.p
+test.yaml:1:52: error[inherits-twice]: 'p' inherits 'b', which inherits by itself
+    at: pipelines.p.inherits
     hint: inherit 'a' directly""",
     "{a: [passthrough], p: {inherits: a, overrides: [passthrough, passthrough, fail]}}": """
 test.yaml:1:62: error[unused-override]: 'a' has no (further) processor 'passthrough' to override
@@ -420,7 +432,19 @@ def test_a_pipeline_with_a_problem_is_not_built(text: str) -> None:
     assert "p" not in pipelines
 
 
-def test_a_node_says_where_it_was_written(build: Build) -> None:
-    [node] = build("ns: {p: [{note: {name: a}}]}")["ns.p"].graph.nodes()
+def test_a_step_behind_an_existing_one_is_reached(problems: Problems) -> None:
+    assert problems("p: [{choose: {indexes: [1]}, id: c}, {existing: c}, passthrough]") == []
 
-    assert str(node) == "pipelines.ns.p[0].note (test.yaml:1:11)"
+
+def test_what_follows_a_broken_pipeline_is_not_told_of(problems: Problems) -> None:
+    [found] = problems("{broken: [passthru], p: [{inline-pipeline: broken}, stop]}")
+
+    assert "error[unknown-processor]" in found
+
+
+@pytest.mark.parametrize("reference", ["{inline-pipeline: pipeline.a.b}", "{inline-pipeline: a.b}"])
+def test_a_pipeline_is_inlined_by_its_name_with_or_without_its_kind(
+    way: Way, reference: str
+) -> None:
+    assert way(f"{{a.b: [{{note: {{name: x}}}}], p: [{reference}]}}") == ["x"]
+    assert way("{a.b: [{note: {name: x}}], p: {inherits: pipeline.a.b}}") == ["x"]

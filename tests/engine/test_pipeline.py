@@ -296,3 +296,56 @@ def test_a_lambda_in_a_document_is_a_step_like_any_other() -> None:
 
 def test_a_pipeline_shows_its_name(build: Build) -> None:
     assert repr(build("web: {p: [passthrough]}")["web.p"]) == "<Pipeline web.p>"
+
+
+def test_a_chain_of_calls_that_is_too_deep_for_python_is_told() -> None:
+    chain = [f"p{n}: [{{run-pipeline: {{pipeline: p{n + 1}}}}}]" for n in range(800)]
+    pipelines, problems = compiled("\n".join([*chain, "p800: [passthrough]"]), specs(*OTHERS))
+    assert problems == []
+
+    error = failure_of(pipelines["p0"], {})
+
+    assert isinstance(error, TooDeep)
+    assert str(error).startswith("pipelines call one another too deep at 'p")
+    assert send(pipelines["p750"], 5) == [5]
+    assert [pipelines[name].is_deep for name in ("p0", "p790")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "[{run-pipeline: {pipeline: g}, error_consumers: [{run-pipeline: {pipeline: g}}]}]",
+        "[{run-pipeline-if: {pipeline: g}, error_consumers: [{run-pipeline: {pipeline: g}}]}]",
+    ],
+)
+def test_calls_without_end_are_not_begun_again_by_error_consumers(build: Build, steps: str) -> None:
+    pipelines = build(f"""
+        g: [{{choose: {{indexes: [0]}}}}, {{inline-pipeline: steps}}]
+        steps: {steps}
+        p: [{{run-pipeline: {{pipeline: g}}, error_consumers: [see-error]}}]
+    """)
+
+    error, baton = failure_of(pipelines["g"], {"way": []}), {"way": list[str]()}
+    send(pipelines["p"], baton)
+
+    what = "pipelines call one another more than 100 deep at 'g'"
+    assert repr(error) == repr(TooDeep(what))
+    assert baton["way"] == [repr(TooDeep(what))]
+
+
+def test_in_a_cycle_code_that_recurses_too_deep_is_treated_as_the_cycle() -> None:
+    @processor("recurse")
+    class Recurse(Processor):
+        """Call itself until Python refuses."""
+
+        def process(self, baton: Baton) -> Baton:
+            return self.process(baton)
+
+    again = "{run-pipeline: {pipeline: g}}"
+    text = f"g: [{{choose: {{indexes: [0]}}}}, {{recurse: {{}}, error_consumers: [{again}]}}]"
+    pipelines, problems = compiled(text, specs(Recurse, *OTHERS))
+
+    assert problems == []
+    assert repr(failure_of(pipelines["g"], {})) == repr(
+        TooDeep("pipelines call one another too deep at 'g'")
+    )

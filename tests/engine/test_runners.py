@@ -12,6 +12,7 @@ import pytest
 from piped.batons import Baton
 from piped.engine import Results
 from piped.errors import PipelineError, TooManyTurns, UndeclaredAwait
+from piped.processors.code import EvalLambda, ExecCode
 from piped.spec import DecidingProcessor, Processor, processor
 from tests.engine.conftest import (
     OTHERS,
@@ -574,3 +575,47 @@ def test_calls_in_flight_do_not_mix_their_results() -> None:
     found = asyncio.run(all_at_once())
 
     assert [results[0]["way"] for results in found] == [[n, "a", "b"] for n in range(20)]
+
+
+CODE = """\
+inner: [{eval-lambda: {lambda: "b: b['x']"}}]
+p:
+  - exec-code:
+      code: |
+        def half(n):
+            return n / baton["zero"]
+
+        half(1)
+lambda:
+  - eval-lambda:
+      lambda: "b:
+        1 / b['zero']"
+calls:
+  - passthrough
+  - run-pipeline: {pipeline: inner}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "notes"),
+    [
+        ("p", ["in pipelines.p[0].exec-code (test.yaml:3:5), line 6"]),
+        ("lambda", ["in pipelines.lambda[0].eval-lambda (test.yaml:10:5), line 11"]),
+        (
+            "calls",
+            [
+                "in pipelines.inner[0].eval-lambda (test.yaml:1:10)",
+                "in pipelines.calls[1].run-pipeline (test.yaml:15:5)",
+            ],
+        ),
+    ],
+)
+def test_an_error_in_code_notes_its_line_where_it_is_not_that_of_the_step(
+    name: str, notes: list[str]
+) -> None:
+    pipelines, problems = compiled(CODE, specs(EvalLambda, ExecCode, *OTHERS))
+    assert problems == []
+
+    error = failure_of(pipelines[name], {"zero": 0})
+
+    assert error.__notes__ == notes

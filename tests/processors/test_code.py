@@ -64,6 +64,17 @@ def test_eval_lambda_takes_the_fallback_where_it_does_not_skip(run: Run) -> None
     assert baton == {"n": 4}
 
 
+def test_each_baton_gets_its_own_copy_of_the_fallback(make: Make) -> None:
+    step = make(
+        "eval-lambda: {lambda: 'n: n', input_path: n, skip_if_nonexistent: false,"
+        " input_fallback: []}"
+    ).step()
+
+    step({})["n"].append(1)
+
+    assert step({}) == {"n": []}
+
+
 def test_eval_lambda_gets_none_without_a_fallback(run: Run) -> None:
     text = "eval-lambda: {input_path: n, skip_if_nonexistent: false, lambda: 'n: n is None'}"
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from piped.errors import BatonError, PipelineError
+from piped.processors import failures
 from piped.processors.failures import BUILTINS
-from tests.processors.conftest import Problems, Run
+from tests.processors.conftest import Make, Problems, Run
 
 MORE = len(BUILTINS) - 12  # each Python has some of its own
 
@@ -29,6 +30,29 @@ def test_raise_exception_raises(
 
     assert type(raised.value) is kind
     assert raised.value.args == args
+
+
+def test_raise_exception_looks_its_class_up_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = make("raise-exception: {type: ValueError}").step()
+    monkeypatch.setattr(failures, "find_python", None)
+
+    with pytest.raises(ValueError, match=r"^$"):
+        step({})
+
+
+def test_raise_exception_gives_each_exception_its_own_arguments(make: Make) -> None:
+    step = make("raise-exception: {args: [{tries: []}]}").step()
+
+    with pytest.raises(Exception, match="tries") as first:
+        step({})
+    first.value.args[0]["tries"].append(1)
+
+    with pytest.raises(Exception, match="tries") as second:
+        step({})
+
+    assert second.value.args == ({"tries": []},)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 
-from piped.errors import AllPipelinesFailed, BatonError
+from piped.errors import AllPipelinesFailed, BatonError, TooDeep
 from tests.processors.conftest import Make, Problems, Run
 
 
@@ -96,6 +97,50 @@ def test_for_each_raises_if_no_success_was_the_first(run: Run, half: Any, option
     assert str(raised.value) == (
         "all 2 pipelines failed (ValueError: 1 is odd, ValueError: 3 is odd)"
     )
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("parallel", ["true", "false"])
+@pytest.mark.parametrize("option", ["done_on_first: true", "fail_on_error: false"])
+def test_for_each_begins_nothing_more_where_calls_have_no_end(
+    run: Run, later: bool, parallel: str, option: str
+) -> None:
+    begun: list[int] = []
+
+    def fall(n: int) -> None:
+        begun.append(n)
+        raise TooDeep("pipelines call one another more than 100 deep at 'a'")
+
+    async def fall_later(n: int) -> None:
+        fall(n)
+
+    text = f"for-each: {{pipeline: a, parallel: {parallel}, {option}}}"
+
+    with pytest.raises(TooDeep):
+        run(text, [1, 2], **{"pipeline.a": fall_later if later else fall})
+
+    assert begun == [1]
+
+
+@every_way
+def test_for_each_lets_the_pipeline_see_the_failure_being_treated(
+    run: Run, half: Any, options: str
+) -> None:
+    def look(_: Any) -> Any:
+        return sys.exc_info()[1]
+
+    async def look_later(_: Any) -> Any:
+        return look(_)
+
+    text = f"for-each: {{pipeline: look{options}}}"
+    error = ValueError("a")
+
+    try:
+        raise error
+    except ValueError:
+        seen = run(text, [1, 2], **{"pipeline.look": look_later if half is half_later else look})
+
+    assert seen == [error, error]
 
 
 def test_for_each_in_parallel_raises_if_all_failed_and_one_by_one_it_tells(run: Run) -> None:
@@ -211,6 +256,27 @@ def test_for_each_in_parallel_has_one_first_though_others_do_not_let_themselves_
     text = "for-each: {pipeline: stubborn, parallel: true, done_on_first: true, max_parallel: 2}"
 
     assert run(text, [5, 0, 6], **{"pipeline.stubborn": stubborn}) == 0
+
+
+def test_for_each_in_parallel_treats_no_more_after_a_failure_though_others_fail_of_being_cancelled(
+    run: Run,
+) -> None:
+    begun: list[int] = []
+
+    async def stubborn(n: int) -> None:
+        begun.append(n)
+        try:
+            await asyncio.sleep(3600 if n else 0)
+        except asyncio.CancelledError:
+            raise ValueError(n) from None
+        raise TooDeep("pipelines call one another more than 100 deep at 'stubborn'")
+
+    text = "for-each: {pipeline: stubborn, parallel: true, fail_on_error: false, max_parallel: 2}"
+
+    with pytest.raises(TooDeep):
+        run(text, [5, 0, 6], **{"pipeline.stubborn": stubborn})
+
+    assert begun == [5, 0]
 
 
 def test_for_each_in_parallel_cancels_the_rest_after_a_failure(run: Run) -> None:

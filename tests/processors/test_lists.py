@@ -48,6 +48,17 @@ def test_group_by_value_groups_in_place(run: Run) -> None:
     assert baton == {1: [{"k": 1}, {"k": 1, "n": 3}], 2: [{"k": 2}], "none": [{}]}
 
 
+def test_group_by_value_takes_methods_of_the_items_for_no_values(run: Run) -> None:
+    text = "group-by-value: {key_path: %s, fallback: none}"
+
+    assert run(text % "index", ["a", [], {}]) == {"none": ["a", [], {}]}
+    assert run(text % "k.index", [{"k": "a"}]) == {"none": [{"k": "a"}]}
+
+
+def test_group_by_value_groups_texts_by_themselves(run: Run) -> None:
+    assert run("group-by-value: {key_path: ''}", ["a", "b", "a"]) == {"a": ["a", "a"], "b": ["b"]}
+
+
 def test_group_by_value_of_nothing_is_empty(run: Run) -> None:
     assert run("group-by-value: {key_path: k, input_path: a}", {}) == {"a": {}}
 

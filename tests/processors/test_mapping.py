@@ -65,6 +65,8 @@ def test_a_mapping_has_many_forms(run: Run, mapping: str, expected: Any) -> None
         ),
         ("[{a: b, c: d}]", "the entry has no input path: {'a': 'b', 'c': 'd'}"),
         ("[{}]", "the entry has no input path: {}"),
+        ("[{output_path: b}]", "the entry has no input path: {'output_path': 'b'}"),
+        ("{input_path: a, output_path: b}", "the entry has no input path: {'output_path': 'b'}"),
         (
             "{a: {input_path: b}}",
             "the entry 'a' has another input path: {'a': {'input_path': 'b'}}",
@@ -102,6 +104,26 @@ def test_a_fallback_stands_for_what_is_missing(run: Run) -> None:
     text = "remap: {skip_if_nonexistent: false, input_fallback: 7, mapping: {missing: a}}"
 
     assert run(text, {}) == {"a": 7}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_each_baton_gets_its_own_copy_of_the_fallback(later: bool) -> None:
+    @processor("same")
+    class Same(MappingProcessor):
+        def process_mapping(self, value: Any, entry: Entry, baton: Baton) -> Any:
+            return value
+
+    @processor("same-later")
+    class SameLater(MappingProcessor):
+        async def process_mapping(self, value: Any, entry: Entry, baton: Baton) -> Any:
+            return value
+
+    kind = SameLater if later else Same
+    same = kind(mapping=["a"], skip_if_nonexistent=False, input_fallback=[[]])
+
+    run_in(same, {})["a"][0].append(1)
+
+    assert run_in(same, {}) == {"a": [[]]}
 
 
 def test_an_async_mapping_processor_is_awaited_and_gets_the_options_of_its_entries() -> None:

@@ -111,8 +111,8 @@ def test_run_pipeline_tells_of_calls_that_are_certain(make: Make) -> None:
     with_input = make("run-pipeline: {pipeline: double, input_path: n}", **resources)
     conditional = make("run-pipeline-if: {pipeline: double}", **resources)
 
-    assert certain.certain_call == without_input.certain_call == "pipeline.double"
-    assert with_input.certain_call is conditional.certain_call is None
+    assert certain.certain_calls == without_input.certain_calls == ("double",)
+    assert with_input.certain_calls == conditional.certain_calls == ()
 
 
 def test_run_pipeline_wants_one_way_to_find_it(problems: Problems) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 
+from piped.errors import TooDeep
 from tests.processors.conftest import Make, Problems, Run
 
 
@@ -40,6 +42,13 @@ def test_scatter_gather_stores_each_last_result(run: Run, total: Any) -> None:
         "longest": {"one": "bc"},
         "here": {"web": 2},
     }
+
+
+def test_scatter_gather_tells_of_calls_that_are_certain(make: Make) -> None:
+    text = "scatter-gather: {%s mapping: [{pipeline: .sum}, {pipeline: max, input_path: n}]}"
+
+    assert make(text % "").certain_calls == ("web.sum",)
+    assert make(text % "input_path_prefix: n,").certain_calls == ()
 
 
 def test_scatter_gather_names_a_relative_pipeline_without_its_dots(run: Run) -> None:
@@ -144,3 +153,46 @@ async def test_scatter_gather_runs_its_parts_at_the_same_time(make: Make) -> Non
 
     async with asyncio.timeout(5):
         assert await step({}) == {"a": 1, "b": 1}
+
+
+def too_deep(_: Any) -> None:
+    raise TooDeep("pipelines call one another more than 100 deep at 'a'")
+
+
+def test_scatter_gather_begins_nothing_more_where_calls_have_no_end(run: Run) -> None:
+    begun: list[Any] = []
+    text = "scatter-gather: {mapping: [{pipeline: a}, {pipeline: b}]}"
+
+    with pytest.raises(TooDeep):
+        run(text, {}, **{"pipeline.a": too_deep, "pipeline.b": lambda n: begun.append(n)})
+
+    assert begun == []
+
+
+def test_scatter_gather_waits_for_nothing_more_where_calls_have_no_end(run: Run) -> None:
+    async def wait(_: Any) -> None:
+        await asyncio.sleep(3600)
+
+    text = "scatter-gather: {mapping: [{pipeline: a}, {pipeline: b}]}"
+
+    with pytest.raises(TooDeep):
+        run(text, {}, **{"pipeline.a": too_deep, "pipeline.b": wait})
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_scatter_gather_lets_its_parts_see_the_failure_being_treated(run: Run, later: bool) -> None:
+    def look(_: Any) -> Any:
+        return sys.exc_info()[1]
+
+    async def look_later(_: Any) -> Any:
+        return look(_)
+
+    text = "scatter-gather: {mapping: [{pipeline: a}]}"
+    error = ValueError("a")
+
+    try:
+        raise error
+    except ValueError:
+        baton = run(text, {}, **{"pipeline.a": look_later if later else look})
+
+    assert baton == {"a": error}

@@ -53,6 +53,6 @@ def test_format_string_checks_its_format(problems: Problems) -> None:
     assert problems("format-string: {format: a, format_path: b}") == [
         "expected exactly one of 'format' and 'format_path', got both"
     ]
-    assert problems("format-string: {format: '{name'}") == [
-        "expected a format, got '{name': expected '}' before end of string"
+    assert problems("format-string: {format: '{Name'}") == [
+        "expected a format, got '{Name': expected '}' before end of string"
     ]

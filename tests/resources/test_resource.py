@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from piped.errors import Unavailable
+from piped.errors import Misconfigured, Unavailable
 from piped.resources import Resource
 
 
@@ -114,4 +114,34 @@ async def test_who_is_cancelled_while_waiting_leaves_nothing_behind() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
 
+    assert resource._watchers == []
+
+
+def test_a_resource_that_has_failed_is_lost_for_good_until_it_is_ready_again() -> None:
+    resource, told = Resource("r"), list[bool]()
+    resource.watch(lambda: told.append(resource.has_failed))
+
+    resource.lost("gone")
+    resource.failed("the address is in use")
+
+    assert (resource.is_ready, resource.has_failed) == (False, True)
+    assert repr(resource) == "<Resource r (failed: the address is in use)>"
+    with pytest.raises(Unavailable, match=r"^'r' is not available: the address is in use$"):
+        _ = resource.value
+    resource.ready(5)
+    assert (resource.value, told) == (5, [True, False])
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_what_has_failed() -> None:
+    resource = Resource("r")
+
+    waiting = asyncio.create_task(resource.wait())
+    await asyncio.sleep(0)
+    resource.failed("the address is in use")
+
+    for each in (waiting, resource.wait()):
+        with pytest.raises(Misconfigured) as raised:
+            await each
+        assert str(raised.value) == "'r' has failed for good: the address is in use"
     assert resource._watchers == []

@@ -248,6 +248,7 @@ async def test_what_can_never_work_fails_at_once(clock: Clock, lines: list[Any])
 
         assert str(supervisor.failures["a"]) == "address in use"
         assert (resources["a"].reason, len(fake.entered)) == ("address in use", 1)
+        assert resources["a"].has_failed
 
     assert lines == [
         {

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from piped.document import parse
-from piped.spec import Code, Lambda, Namespace, find_python, identify
+from piped.errors import Place
+from piped.spec import Code, Lambda, Namespace, identify
 from piped.spec.code import SyntaxProblem
 from tests.spec.conftest import Read, Wrong
 
 ONE_ARGUMENT = "expected a lambda of one argument, such as 'n: n * 2'"
 NO_COLON = "expected a lambda, such as 'n: n * 2': there is no colon"
 ONE_LAMBDA = "expected one lambda, such as 'n: n * 2'"
+UNMATCHED = "closing parenthesis ')' does not match opening parenthesis '['"
 
 MISTAKES: list[tuple[Any, str, str]] = [
     (Lambda, "'n: ('", "1:5 '(' was never closed"),
@@ -39,6 +41,10 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (Code, "|\n  def f(:\n    pass\n", "2:9 invalid syntax"),
     (Code, "|\n  break\n", "2:3 'break' outside loop"),
     (Code, "|\n  return 1\n  nonlocal x\n", "3:3 no binding for nonlocal 'x' found"),
+    (Code, "|\n  if x:\n    y = (\n", "3:9 '(' was never closed"),
+    (Code, "|\n  x = 'a\n", "2:7 unterminated string literal (detected at line 2)"),
+    (Code, "|\n  if x:\n  y\n", "3:3 expected an indented block after 'if' statement on line 2"),
+    (Lambda, "|\n  n: [\n    n)\n", f"3:6 {UNMATCHED} on line 2"),
 ]
 
 
@@ -120,6 +126,35 @@ def test_a_block_is_the_body_of_a_function(text: str, expected: Any) -> None:
     assert Code(text).compile({"k": 3}, 4)(1, {"n": 2}) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("return '''\na\n  b\n   \n\n'''", "\na\n  b\n   \n\n"),
+        ("if input:\n    return '''a\n    b'''", "a\n    b"),
+        ("return 'a\\\n  b'", "a  b"),
+        ("return 'a\tb'", "a\tb"),
+        ("async def f(): pass\nreturn '''\n a'''", "\n a"),
+    ],
+)
+def test_the_literals_of_a_block_are_as_they_are_written(text: str, expected: str) -> None:
+    code = Code(text)
+
+    assert code.compile({}, None)(1, {}) == expected
+    assert list(code.check()) == []
+
+
+def test_the_columns_of_a_mistake_are_not_looked_up_in_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.yaml").write_text("a:\nb:\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SyntaxProblem) as caught:
+        Code("x = 1\nreturn [1, 2, 3", Place("t.yaml", 1, 1))
+
+    assert caught.value.place == Place("t.yaml", 2, 8)
+
+
 def test_the_first_line_of_a_block_may_be_indented_differently() -> None:
     code = Code("if input:\n      x = 5\n      return x")
 
@@ -186,47 +221,6 @@ def test_the_id_of_a_request_is_its_own_number_in_a_document() -> None:
     assert Lambda("r: id(r)").compile({})(request) == 7
     assert Code("return id(input), id(baton)").compile({}, None)(request, other) == (7, id(other))
     assert identify(other) == id(other)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("len", len),
-        ("builtins.len", len),
-        ("exceptions.ValueError", ValueError),
-        ("asyncio.Queue.get", asyncio.Queue.get),
-        ("traceback", traceback),
-    ],
-)
-def test_python_is_found_by_its_dotted_name(name: str, expected: Any) -> None:
-    assert find_python(name) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("no_such_module.x", "no module 'no_such_module'"),
-        ("nothing", "no module 'nothing'"),
-        ("time.tim", "'time' has no 'tim'"),
-        ("asyncio.Queue.got", "'asyncio' has no 'got'"),
-        ("", "cannot import '': Empty module name"),
-        ("exceptions.NoError", "'builtins' has no 'NoError'"),
-    ],
-)
-def test_what_python_does_not_know_is_told(name: str, text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        find_python(name)
-
-
-def test_a_module_that_fails_to_import_another_says_so(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "needs_other.py").write_text("import no_such_module")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    text = "cannot import 'needs_other.x': No module named 'no_such_module'"
-    with pytest.raises(ValueError, match=f"^{text}$"):
-        find_python("needs_other.x")
 
 
 def test_the_place_of_code_in_a_list_is_that_of_its_own_line(wrong: Wrong) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import field
 from typing import Annotated, Any
@@ -12,8 +13,10 @@ from typing import Annotated, Any
 import pytest
 
 from piped.batons import Baton, BatonPath
+from piped.engine.keys import RESERVED
 from piped.errors import UndeclaredAwait
 from piped.spec import (
+    STEP_KEYS,
     DecidingProcessor,
     InputOutputProcessor,
     Meta,
@@ -158,6 +161,13 @@ def test_bases_without_a_verb_say_so() -> None:
         InputOutputProcessor().process({})
 
 
+def test_a_processor_calls_no_pipeline_for_certain_and_is_told_its_home() -> None:
+    made = Base()
+
+    assert (made.certain_calls, made.home) == ((), "")
+    assert "home" not in spec_of(Base).parameters  # type: ignore[union-attr] # it has one
+
+
 def test_what_only_decides_gives_the_baton_on() -> None:
     assert DecidingProcessor().process({"a": 1}) == {"a": 1}
 
@@ -251,3 +261,169 @@ def test_a_processor_is_async_if_its_verb_is() -> None:
         False,
         True,
     ]
+
+
+def test_the_step_of_a_simple_processor_is_its_process() -> None:
+    made = Base(word="x")
+
+    assert (send(made, "y"), list(made.check())) == ("x y", [])
+
+
+def test_an_author_may_override_the_step_alone() -> None:
+    @processor("compiled")
+    class Compiled(Processor):
+        def step(self) -> Callable[[Baton], Any]:
+            return lambda baton: baton + 1
+
+    made = Compiled()
+
+    assert (send(made, 4), made.process(4), made.is_async) == (5, 5, False)
+
+
+def test_an_author_may_override_the_call_alone() -> None:
+    @processor("compiled")
+    class Compiled(InputOutputProcessor):
+        def call(self) -> Callable[[Any, Baton], Any]:
+            return lambda value, _baton: value + 1
+
+    made = Compiled(input_path=BatonPath("a"))
+
+    assert (send(made, {"a": 4}), made.process({"a": 4})) == ({"a": 5}, {"a": 5})
+    assert (made.process_input(4, {}), made.is_async) == (5, False)
+
+
+def test_an_input_output_processor_may_treat_the_baton_as_a_whole() -> None:
+    @processor("whole")
+    class Whole(InputOutputProcessor):
+        def process(self, baton: Baton) -> Baton:
+            return {"whole": baton}
+
+    assert send(Whole(), 4) == {"whole": 4}
+
+
+def test_a_whole_baton_may_be_treated_around_the_way_from_path_to_path() -> None:
+    @processor("around")
+    class Around(Twice):
+        def process(self, baton: Baton) -> Baton:
+            return {**super().process(baton), "around": True}
+
+    @processor("slow-around")
+    class SlowAround(SlowTwice):
+        async def process(self, baton: Baton) -> Baton:
+            return {**await super().process(baton), "around": True}
+
+    expected = {"a": 8, "around": True}
+    assert send(Around(input_path=BatonPath("a")), {"a": 4}) == expected
+    assert send(SlowAround(input_path=BatonPath("a")), {"a": 4}) == expected
+
+
+def test_a_fallback_is_new_for_each_baton() -> None:
+    @processor("append")
+    class Append(InputOutputProcessor):
+        def process_input(self, value: Any, baton: Baton) -> Any:
+            value.append(1)
+            return value
+
+    append = Append(input_path=BatonPath("a"), skip_if_nonexistent=False, input_fallback=[])
+    step = append.step()
+
+    assert (step({}), step({}), append.input_fallback) == ({"a": [1]}, {"a": [1]}, [])
+
+
+def test_annotations_of_a_base_that_is_not_marked_are_parameters_too() -> None:
+    class Common(Processor):
+        """Have what several have."""
+
+        level: Annotated[int, Meta(description="How much.")] = 1
+        names: list[str] = field(default_factory=list)
+        _seen: int = field(default=7, init=False)
+
+        def process(self, baton: Baton) -> Baton:
+            return baton, self.level, self.names, self._seen
+
+    class Between(Common):
+        """Have nothing of its own."""
+
+    @processor("own")
+    class Own(Between):
+        size: int = 2
+
+    @processor("other")
+    class Other(Between):
+        level: int = 5
+
+    spec = spec_of(Own)
+    assert spec is not None
+    assert list(spec.parameters) == ["node_name", "level", "names", "size"]
+    assert spec.parameters["level"].description == "How much."
+    own: Any = Own  # mypy knows no fields of a base that is not marked
+    assert own(level=3, names=["a"]).process(0) == (0, 3, ["a"], 7)
+    assert Other().process(0) == (0, 5, [], 7)
+
+
+def test_annotations_of_the_base_of_a_part_are_parameters_too() -> None:
+    class Common:
+        level: int = 1
+
+    @part
+    class Piece(Common):
+        size: int = 2
+
+    assert list(spec_of(Piece).parameters) == ["level", "size"]  # type: ignore[union-attr] # it has one
+
+
+def test_an_abstract_processor_needs_no_verb() -> None:
+    @processor("abstract")
+    class Abstract(Processor, ABC):
+        @abstractmethod
+        def say(self) -> str: ...
+
+    assert spec_of(Abstract) is not None
+
+
+def idle(base: type) -> type:
+    return type("Idle", (base,), {})
+
+
+def taken(base: type, key: str) -> type:
+    return type("Taken", (base,), {"__annotations__": {key: int}, key: 1, "process": Base.process})
+
+
+REFUSED: dict[str, tuple[Callable[[type], type], type]] = {
+    "a processor derives from Processor, and 'int' does not": (processor("x"), int),
+    "a provider derives from Provider, and 'Base' does not": (provider("x"), Base),
+    "'Idle' has no process()": (processor("x"), idle(Processor)),
+    "'Idle' has no process_input()": (processor("x"), idle(InputOutputProcessor)),
+    "'Idle' has no choose()": (processor("x"), idle(DecidingProcessor)),
+    "'Taken' cannot have the parameter 'home': the base has one": (
+        processor("x"),
+        taken(Processor, "home"),
+    ),
+    "'Taken' cannot have the parameter 'label': the base has one": (
+        provider("x"),
+        taken(Provider, "label"),
+    ),
+    "'Taken' cannot have the parameter 'needed': the base has one": (
+        part,
+        taken(Provider, "needed"),
+    ),
+    **{
+        f"'Taken' cannot have the parameter '{key}': every step has one": (
+            processor("x"),
+            taken(Processor, key),
+        )
+        for key in STEP_KEYS
+    },
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_class_that_cannot_be_what_it_is_marked_as_is_refused(text: str) -> None:
+    mark, component = REFUSED[text]
+
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        mark(component)
+
+
+def test_the_keys_that_no_parameter_can_have_are_those_of_a_step() -> None:
+    assert set(RESERVED) - {"inline-pipeline", "__processor__"} == STEP_KEYS

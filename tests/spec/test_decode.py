@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from piped.batons import BatonPath
+from piped.batons import Baton, BatonPath
 from piped.document import parse
 from piped.document.nodes import Node
 from piped.errors import Level, Problem
@@ -42,6 +42,9 @@ class Mask(Processor):
             yield Problem("odd", "an odd mark", level=Level.HINT)
         if self.keep == 13:
             yield Problem("unlucky", "an unlucky number", hint="take 12")
+
+    def process(self, baton: Baton) -> Baton:
+        return baton
 
 
 @part
@@ -196,3 +199,93 @@ def test_a_class_may_read_itself(made: Made) -> None:
 def test_repeated_parameters_of_a_base_are_known(made: Made) -> None:
     assert made(Mask, "{keep: 1, node_name: label}").node_name == "label"
     assert made(Tree, "{essential: true}").essential is True
+
+
+@part
+class Scatter:
+    """Have something below which problems are."""
+
+    code: int = 200
+    parts: list[Any] = field(default_factory=list)
+    headers: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> Iterator[Problem]:
+        for at in ("code", "parts[1].to.x", "headers.a.b", "headers.a", "nothing.here", ""):
+            yield Problem("odd", "odd", at=at)
+
+
+def test_a_problem_that_a_component_finds_may_name_what_it_is_about() -> None:
+    text = "{code: 5, parts: [1, {to: 7}], headers: {a.b: 8, a: 9}}"
+
+    assert [each.replace("error[odd]: odd\n    at: ", "") for each in told(Scatter, text)] == [
+        "t.yaml:1:8: scatter.code",
+        "t.yaml:1:27: scatter.parts[1].to.x",
+        "t.yaml:1:47: scatter.headers.a.b",
+        "t.yaml:1:53: scatter.headers.a",
+        "t.yaml:1:1: scatter.nothing.here",
+        "t.yaml:1:1: scatter",
+    ]
+
+
+@part
+class BreaksWhenMade:
+    def __post_init__(self) -> None:
+        raise ValueError("no")
+
+
+@part
+class BreaksWhenChecked:
+    def check(self) -> Iterator[Problem]:
+        raise SystemExit(3)
+
+
+@part
+class ChecksNothing:
+    def check(self) -> None:
+        pass
+
+
+@part
+class YieldsText:
+    def check(self) -> Iterator[str]:
+        yield "text"
+
+
+@part
+class NeedsAName:
+    size: Sise = 1  # type: ignore[name-defined] # noqa: F821 - that is the mistake
+
+
+@provider("broken-entries", entries="them")
+class BrokenEntries(Provider):
+    them: Sise  # type: ignore[name-defined] # noqa: F821 - that is the mistake
+
+
+BROKEN = {
+    BreaksWhenMade: "ValueError: no (",
+    BreaksWhenChecked: "SystemExit: 3 (",
+    ChecksNothing: "TypeError: check() gives NoneType, expected problems\n",
+    YieldsText: "TypeError: check() yields str, expected Problem\n",
+    NeedsAName: "NameError: name 'Sise' is not defined\n",
+    BrokenEntries: "NameError: name 'Sise' is not defined\n",
+}
+
+
+@pytest.mark.parametrize("component", BROKEN)
+def test_a_component_whose_own_code_breaks_is_told(component: type) -> None:
+    [problem] = told(component, "{}")
+
+    what = f"tests.spec.test_decode.{component.__name__} is broken: {BROKEN[component]}"
+    assert problem.startswith(f"t.yaml:1:1: error[broken-component]: {what}")
+
+
+def test_an_example_of_what_is_missing_is_given_where_there_is_one() -> None:
+    @part
+    class Waits:
+        delay: Duration
+        count: int
+
+    assert [each.splitlines()[-1] for each in told(Waits, "{}")] == [
+        "    hint: add delay: 2s",
+        "    hint: add count: int",
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from piped.batons import Baton
 from piped.errors import Misconfigured, Unavailable
 from piped.resources import Resource
 from piped.spec import (
@@ -85,7 +86,9 @@ def test_a_name_with_too_many_dots_is_an_error() -> None:
 def test_resources_of_code_are_reached_by_attribute() -> None:
     them = Dependencies({"queue": Dependency("r", resource=ready(5))})
 
-    assert (them.queue, them["queue"].value) == (5, 5)
+    assert (them.queue, them["queue"]) == (5, 5)
+    with pytest.raises(KeyError, match=r"^'qeue'$"):
+        _ = them["qeue"]
     with pytest.raises(AttributeError, match=r"^no dependency 'qeue'$"):
         _ = them.qeue
 
@@ -106,6 +109,9 @@ class HoldsMany(Processor):
     named: dict[str, Any] = field(default_factory=dict)
     piece: Piece | None = None
     _own: Dependency[Any] = field(default_factory=lambda: Dependency("own"), init=False)
+
+    def process(self, baton: Baton) -> Baton:
+        return baton
 
 
 def test_all_dependencies_of_a_component_are_found_in_fields_lists_names_and_parts() -> None:

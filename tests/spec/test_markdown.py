@@ -194,6 +194,9 @@ def test_a_resource_as_a_parameter_is_no_part() -> None:
 
         whom: Annotated[Dependency[Any], Meta(description="Whom.")]
 
+        def process(self, baton: Baton) -> Baton:
+            return baton
+
     assert list(parts_of(spec(Ask), "")) == []
     assert rows_of(Ask)[0] == "| `whom` | resource | *required* | Whom. |"
 
@@ -214,6 +217,9 @@ def test_a_base_with_parameters_of_its_own_is_a_base() -> None:
         """Be loud."""
 
         level: Annotated[int, Meta(description="How loud.")] = 1
+
+        def process(self, baton: Baton) -> Baton:
+            return baton
 
     @processor("horn")
     class Horn(Loud):

@@ -20,7 +20,6 @@ from piped.spec import (
     Namespace,
     PipelineName,
     Size,
-    words,
 )
 from tests.spec.conftest import Read, Wrong, decoded, external
 
@@ -37,6 +36,9 @@ PLAIN: list[tuple[Any, str, Any]] = [
     (int | None, "null", None),
     (int | str, "x", "x"),
     (Any, "{a: [1, null]}", {"a": [1, None]}),
+    (Annotated[list[int], Meta(min_length=1, max_length=2)], "[1, 2]", [1, 2]),
+    (Annotated[dict[str, Duration], Meta(max_length=1)], "{a: 2s}", {"a": 2.0}),
+    (Annotated[Duration, Meta(ge=1)], "2s", 2.0),
     (Duration, "2", 2.0),
     (Duration, "0.5", 0.5),
     (Duration, "1.5s", 1.5),
@@ -74,6 +76,11 @@ def test_a_value_becomes_what_its_parameter_says(
 
 PATH = "expected a path into the baton"
 RESOURCE = "the name of a resource, such as pipeline.web.compute"
+
+HUGE = "9" * 400
+LONG = "expected list of int of length"
+LONG_TOO = "expected list of duration of length"
+LONG_MAP = "expected mapping of names to int of length"
 
 MISTAKES: list[tuple[Any, str, list[str]]] = [
     (int, "'3'", ["1:1 expected int, got '3'"]),
@@ -116,6 +123,14 @@ MISTAKES: list[tuple[Any, str, list[str]]] = [
     (Annotated[Duration, Meta(gt=0)], "0s", ["1:1 expected duration > 0, got '0s'"]),
     (Annotated[Duration, Meta(le=60)], "2m", ["1:1 expected duration <= 60, got '2m'"]),
     (Annotated[Size, Meta(ge=10)], "1", ["1:1 expected size >= 10, got 1"]),
+    (Duration, ".inf", ["1:1 expected a duration such as 2s or 250ms, got inf"]),
+    (Duration, ".nan", ["1:1 expected a duration such as 2s or 250ms, got nan"]),
+    (Duration, f"{HUGE}d", [f"1:1 expected a duration such as 2s or 250ms, got '{HUGE}d'"]),
+    (Size, f"{HUGE}B", [f"1:1 expected a size such as 64KiB or 1MiB, got '{HUGE}B'"]),
+    (Annotated[list[int], Meta(max_length=1)], "[1, 2]", [f"1:1 {LONG} <= 1, got [1, 2]"]),
+    (Annotated[list[int], Meta(min_length=1)], "[]", [f"1:1 {LONG} >= 1, got []"]),
+    (Annotated[list[Duration], Meta(max_length=0)], "[2s]", [f"1:1 {LONG_TOO} <= 0, got ['2s']"]),
+    (Annotated[dict[str, int], Meta(min_length=1)], "{}", [f"1:1 {LONG_MAP} >= 1, got {{}}"]),
 ]
 
 
@@ -205,20 +220,3 @@ def test_a_namespace_holds_functions_by_their_dotted_names_and_values(read: Read
 
     assert namespace["join"](*"ab") == "a/b"
     assert (namespace["n"], namespace["error"]) == (5, ValueError)
-
-
-@pytest.mark.parametrize(
-    ("hint", "expected"),
-    [
-        (int, "int"),
-        (Duration, "duration"),
-        (Annotated[Size, Meta(ge=1)], "size"),
-        (list[BatonPath], "list of path"),
-        (dict[str, Duration], "mapping of names to duration"),
-        (Input[str], "str (or !path)"),
-        (Any, "any value"),
-        (Literal["a", "b"], "'a' or 'b'"),
-    ],
-)
-def test_types_have_words(hint: Any, expected: str) -> None:
-    assert words(hint) == expected

@@ -14,7 +14,7 @@ import msgspec
 from piped.app import Service
 from piped.cli.options import EXIT_FAILED, new_runner, overrides, set_up_logs, show_problems
 from piped.engine import journey, new_journey
-from piped.errors import ConfigError
+from piped.errors import ConfigError, unwrapped
 
 
 @click.command("call", context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,15 +66,24 @@ def read_baton(text: str) -> Any:
 def tell(error: BaseException) -> None:
     """Print an error, its causes and where in the document they were raised."""
     seen: set[int] = set()
-    cause: BaseException | None = error
-    lead = "error"
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        click.echo(f"{lead}: {type(cause).__name__}: {cause}", err=True)
-        for note in getattr(cause, "__notes__", ()):
+    ahead = [("error", error)]
+    while ahead:
+        lead, each = ahead.pop()
+        each = unwrapped(each)
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        click.echo(f"{lead}: {type(each).__name__}: {each}", err=True)
+        for note in getattr(each, "__notes__", ()):
             click.echo(f"    {note}", err=True)
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-        lead = "because of"
+        ahead += [("because of", cause) for cause in reversed(causes(each))]
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group, and the one that led to an error."""
+    found = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else []
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return [*found, cause] if cause is not None else found
 
 
 def jsonable(value: Any, inside: frozenset[int] = frozenset()) -> Any:

@@ -102,7 +102,10 @@ async def serve(service: Service, began: float, pidfile: str | None) -> int:
         with written(pidfile):
             async with service:
                 is_started = True
-                log.info("started", ready_s=round(time.monotonic() - began, 3), pid=os.getpid())
+                name = service.blueprint.service_name
+                named = {"service_name": name} if name else {}
+                ready_s = round(time.monotonic() - began, 3)
+                log.info("started", **named, ready_s=ready_s, pid=os.getpid())
                 await service.stopped()
     except EssentialFailed as error:
         log.error("cannot start", reason=str(error))

@@ -41,7 +41,8 @@ class Document:
 
     ``root`` holds as much as could be read; what could not be found is a null or, where it comes
     from outside, an empty text. ``files`` are all files that were read, for a reload; ``aliased``
-    are the keys of the root that aliases point to or into.
+    are the keys of the root that aliases point to or into. Where ``is_complete`` is false, a part
+    of the text was not read, so that nobody knows what is missing.
     """
 
     file: Path
@@ -49,6 +50,7 @@ class Document:
     problems: tuple[Problem, ...]
     files: tuple[Path, ...]
     aliased: frozenset[str] = frozenset()
+    is_complete: bool = True
 
 
 def load(
@@ -75,7 +77,8 @@ def load(
     override(root, overrides, surroundings.environment, report)
     look_up(root, surroundings, report)
     files, aliased = tuple(report.files), frozenset(report.aliased)
-    return Document(Path(path), root, tuple(report.problems), files, aliased)
+    problems = tuple(report.problems)
+    return Document(Path(path), root, problems, files, aliased, report.is_complete)
 
 
 def parse(text: str, file: str = "<text>") -> tuple[Node, list[Problem]]:

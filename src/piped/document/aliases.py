@@ -125,13 +125,13 @@ class _Aliases:
         return needed
 
     def _replacement(self, slot: Slot, alias: Alias, target: Node) -> Node | Problem | None:
+        self._report.aliased.add(alias.value.partition(".")[0])
         if id(target) in self._lost:
             return None
         if slot.depth + height(target) > MAX_DEPTH:
             return too_deep()
         if not self._report.has_room(size(target)):
             return self._exhausted()
-        self._report.aliased.add(alias.value.partition(".")[0])
         made = copy(target)
         if alias.defaults is None:
             return made

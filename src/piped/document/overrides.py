@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Environment
-from typing import Final
+from typing import Any, Final
 
 from piped.document.aliases import resolve
-from piped.document.nodes import Entry, Mapping, Scalar
+from piped.document.nodes import Entry, Mapping, Node, Scalar, Sequence
 from piped.document.reader import Source, read
 from piped.document.report import MAX_BYTES, MAX_DEPTH, Report, too_deep
-from piped.document.tree import described, height, key_like, shortened
+from piped.document.tree import described, extended, height, key_like, shortened
 from piped.errors import Place, Problem
 
 OPTION: Final = "-O"
 VARIABLE: Final = "PIPED_CONFIGURATION_OVERRIDES"
+
+_INDEX: Final = re.compile(r"(?<=[^.])(\[\d{1,6}\])(?=[.\[]|$)")
 
 
 def override(
@@ -81,29 +84,57 @@ def _replace(root: Mapping, path: object, entry: Entry) -> Iterator[Problem]:
         what = f"invalid override specification: {expected}, got {shortened(repr(path))}"
         yield Problem("bad-override", what, place)
         return
-    if path == "includes" or path.startswith("includes."):
+    if path == "includes" or path.startswith(("includes.", "includes[")):
         what = "includes cannot be overridden: they are read before overrides are applied"
         yield Problem("bad-override", what, place)
         return
-    if path.count(".") + 1 + height(entry.node) > MAX_DEPTH:
+    parts = _INDEX.sub(r".\1", path)  # what problems call `a[0].b` is `a.[0].b` in here
+    if parts.count(".") + 1 + height(entry.node) > MAX_DEPTH:
         yield too_deep(place, path)
         return
-    yield from _put(root, path, entry)
+    refusal = _put(root, parts, entry)
+    if refusal:
+        yield Problem("bad-override", refusal, place, path)
 
 
-def _put(root: Mapping, path: str, entry: Entry) -> Iterator[Problem]:
-    holder, rest = root, path
-    while rest not in holder.entries and "." in rest:
-        part, _, rest = rest.partition(".")
-        key = key_like(holder, part)
-        below = holder.get(key)
-        if below is None or (type(below) is Scalar and below.value is None):
-            below = Mapping(entry.key_place)
-            holder.entries[key] = Entry(entry.key_place, below)
-        if not isinstance(below, Mapping):
-            above = path.removesuffix(f".{rest}")
-            what = f"expected a mapping at '{above}' to override in, got {described(below)}"
-            yield Problem("bad-override", what, entry.key_place, path)
-            return
-        holder = below
-    holder.entries[key_like(holder, rest)] = entry
+def _put(root: Mapping, rest: str, entry: Entry) -> str:
+    """Put an entry where a path leads to, or return why it leads nowhere."""
+    holder: Node = root
+    at = ""
+    while True:
+        part = _dotted_key(holder, rest) or rest.partition(".")[0]
+        rest = rest[len(part) + 1 :]
+        index = int(part[1:-1]) if _INDEX.match(f"_{part}", 1) else None
+        if isinstance(holder, Sequence) and index is not None:
+            if index >= len(holder.items):
+                return f"expected one of the {len(holder.items)} items at '{at}', got {part}"
+            if not rest:
+                holder.items[index] = entry.node
+                return ""
+            holder, at = holder.items[index], f"{at}{part}"
+        elif isinstance(holder, Mapping) and index is None:
+            key = key_like(holder, part)
+            if not rest:
+                holder.entries[key] = entry
+                return ""
+            holder, at = _below(holder, key, entry.key_place, rest), extended(at, key)
+        else:
+            kind = "mapping" if index is None else "list"
+            return f"expected a {kind} at '{at}' to override in, got {described(holder)}"
+
+
+def _dotted_key(holder: Node, rest: str) -> str:
+    """Return the longest key with dots in it that a path begins with, or an empty text."""
+    if not isinstance(holder, Mapping):
+        return ""
+    dotted = (key for key in holder.entries if isinstance(key, str) and "." in key)
+    return max((key for key in dotted if f"{rest}.".startswith(f"{key}.")), key=len, default="")
+
+
+def _below(holder: Mapping, key: Any, place: Place, rest: str) -> Node:
+    """Return what stands at a key; where that is nothing, a new mapping for new keys."""
+    below = holder.get(key) or Scalar(place, None)
+    if type(below) is Scalar and below.value is None and not rest.startswith("["):
+        below = Mapping(place)
+        holder.entries[key] = Entry(place, below)
+    return below

@@ -51,11 +51,7 @@ class Report:
         self._told.add(key)
         if len(self.problems) == MAX_PROBLEMS:
             self.is_complete = False
-            problem = Problem(
-                "too-many-problems",
-                f"more than {MAX_PROBLEMS} problems; the rest of them is not shown",
-                problem.place,
-            )
+            problem = too_many_problems(problem.place)
         self.problems.append(problem)
 
     def has_room(self, nodes: int) -> bool:
@@ -68,6 +64,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown name; comparing very many or very long ones takes too long."""
     names = [each for each in islice(known, _MAX_NAMES) if len(each) <= _MAX_NAME]
     return suggest(name, names) if len(name) <= _MAX_NAME else ""
+
+
+def too_many_problems(place: Place | None) -> Problem:
+    """Say that nobody wants to read more problems."""
+    what = f"more than {MAX_PROBLEMS} problems; the rest of them is not shown"
+    return Problem("too-many-problems", what, place)
 
 
 def too_many_nodes(place: Place | None = None, at: str = "") -> Problem:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from piped.engine.cycles import groups
 from piped.engine.definition import DefinitionReader, PipelineDefinition
-from piped.engine.graph import Graph, GraphBuilder, GraphNode, Need
+from piped.engine.graph import GraphBuilder, Need
 from piped.engine.journey import journey, new_journey
+from piped.engine.nodes import Graph, GraphNode
 from piped.engine.pipeline import Pipeline, endless_calls, link, snapshot
 from piped.engine.runners import Results, blame
 
@@ -19,6 +21,7 @@ __all__ = [
     "Results",
     "blame",
     "endless_calls",
+    "groups",
     "journey",
     "link",
     "new_journey",

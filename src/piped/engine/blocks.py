@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any, Final, TypeAlias
 
 from piped.batons import Baton
-from piped.engine.graph import GraphNode, reachable
+from piped.engine.nodes import GraphNode, reachable
 from piped.errors import PipelineError
 from piped.spec import DecidingProcessor, Step, undeclared
 

@@ -8,19 +8,15 @@ or ``{existing: id}``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
+from piped.engine.keys import FLOW, PIPELINE_KEYS, RESERVED, is_pipeline, mistaken, wrong_name
 from piped.errors import Place, Problem, suggest
 from piped.spec import absolute
-
-FLOW: Final = ("consumers", "chained_consumers", "error_consumers", "chained_error_consumers")
-RESERVED: Final = (*FLOW, "id", "existing", "inline-pipeline", "__processor__")
-MAKES_A_PIPELINE: Final = ("chained_consumers", "consumers", "inherits")
-PIPELINE_KEYS: Final = (*FLOW, "inherits", "overrides", "max_turns")
 
 MAX_TURNS: Final = 1_000_000
 
@@ -40,10 +36,15 @@ class Branches:
 
     def steps(self) -> Iterator[StepDefinition]:
         """Yield every step below, with all that is nested in them."""
+        for step, _ in self.nested():
+            yield step
+
+    def nested(self, depth: int = 1) -> Iterator[tuple[StepDefinition, int]]:
+        """Yield every step below, and how deep it is nested."""
         for name in FLOW:
             for step in getattr(self, name):
-                yield step
-                yield from step.branches.steps()
+                yield step, depth
+                yield from step.branches.nested(depth + 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -68,23 +69,26 @@ class PipelineDefinition:
     at: str
     branches: Branches = field(default_factory=Branches)
     inherits: str | None = None
+    inherits_place: Place | None = None
     overrides: list[StepDefinition] = field(default_factory=list)
     max_turns: int | None = None
     is_sound: bool = True  # nothing in it was wrong, so nothing of it is left out
 
-    def parts(self) -> Iterator[str]:
-        """Yield the full names of the pipelines that are copied into this one."""
-        steps = self.branches.steps()
-        names = [each.name for each in steps if each.kind == "inline-pipeline"]
-        for name in [*names, self.inherits or ""]:
+    def parts(self) -> Iterator[tuple[str, int]]:
+        """Yield the full names of the pipelines copied into this one, and how deep they stand."""
+        steps = self.branches.nested()
+        inlined = [(step.name, depth) for step, depth in steps if step.kind == "inline-pipeline"]
+        inherited = [] if self.inherits is None else [(self.inherits, 1)]
+        for name, depth in [*inlined, *inherited]:
             with suppress(ValueError):  # too many dots: the graph builder reports it
-                yield absolute(name, self.name)
+                yield absolute(name, self.name), depth
 
 
 class DefinitionReader:
     """Reads the ``pipelines`` section; collects the definitions and what is wrong with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, processors: Container[str] = ()) -> None:
+        self.processors = processors
         self.definitions: dict[str, PipelineDefinition] = {}
         self.problems: list[Problem] = []
 
@@ -93,12 +97,16 @@ class DefinitionReader:
         match section:
             case Sequence():
                 self._pipeline(name, section, at)
-            case Mapping() if name and any(key in section.entries for key in MAKES_A_PIPELINE):
+            case Mapping() if name and is_pipeline(section):
                 self._pipeline(name, section, at)
+            case Mapping() if name and (found := mistaken(section, self.processors, at)):
+                self.problems += found
             case Mapping():
                 for key, entry in section.items():
-                    below = f"{name}.{key}" if name else f"{key}"
-                    self.read(entry.node, below, f"{at}.{key}")
+                    if problem := wrong_name(key, entry.key_place, f"{at}.{key}"):
+                        self.problems.append(problem)
+                        continue
+                    self.read(entry.node, f"{name}.{key}" if name else f"{key}", f"{at}.{key}")
             case Scalar(value=None):
                 pass
             case _:
@@ -140,7 +148,9 @@ class DefinitionReader:
         if "max_turns" in node.entries:
             made.max_turns = self._count(node.entries["max_turns"].node, f"{at}.max_turns")
         if "inherits" in node.entries:
-            made.inherits = self._name(node.entries["inherits"].node, f"{at}.inherits")
+            parent = node.entries["inherits"].node
+            made.inherits = self._pipeline_name(parent, f"{at}.inherits")
+            made.inherits_place = parent.place
             overrides = node.get("overrides")
             made.overrides = self._steps(overrides, f"{at}.overrides") if overrides else []
             self._check_overrides(made.overrides)
@@ -192,7 +202,9 @@ class DefinitionReader:
         if "__processor__" in node.entries:
             entry = node.entries["__processor__"]
             name = self._name(entry.node, f"{at}.__processor__")
-            return self._processor(name, entry.node.place, node, [node], at) if name else None
+            own = {key: each for key, each in node.items() if key != "__processor__"}
+            options = Mapping(node.place, own)
+            return self._processor(name, entry.node.place, options, [node], at) if name else None
         names = [key for key in node.entries if key not in RESERVED]
         if len(names) != 1:
             shown = ", ".join(f"'{name}'" for name in names) or "none"
@@ -212,7 +224,7 @@ class DefinitionReader:
         self, name: str, place: Place, options: Mapping, sources: list[Mapping], at: str
     ) -> StepDefinition:
         at = f"{at}.{name}"
-        taken = (*FLOW, "id", "__processor__")
+        taken = (*FLOW, "id")
         own = {key: entry for key, entry in options.items() if key not in taken}
         step = StepDefinition("processor", name, place, at, Mapping(options.place, own))
         self._flow(step, sources)
@@ -220,7 +232,8 @@ class DefinitionReader:
 
     def _reference(self, kind: str, node: Mapping, at: str) -> StepDefinition | None:
         entry = node.entries[kind]
-        name = self._name(entry.node, f"{at}.{kind}")
+        read = self._name if kind == "existing" else self._pipeline_name
+        name = read(entry.node, f"{at}.{kind}")
         if name is None:
             return None
         made: Literal["existing", "inline-pipeline"]
@@ -239,6 +252,10 @@ class DefinitionReader:
         """Read what stands beside the options or inside them: the id and the branches."""
         for source in sources:
             if (id_ := source.get("id")) is not None:
+                if step.id is not None:
+                    what = f"'{step.name}' has two ids, beside its options and among them"
+                    hint = "remove one of them"
+                    self._report("duplicate-key", what, id_.place, f"{step.at}.id", hint)
                 step.id = self._name(id_, f"{step.at}.id")
             found = self._branches(source, step.at)
             for key in FLOW:
@@ -249,6 +266,10 @@ class DefinitionReader:
             return node.value
         self._report("wrong-value", f"expected a name, got {plain(node)!r}", node.place, at)
         return None
+
+    def _pipeline_name(self, node: Node, at: str) -> str | None:
+        name = self._name(node, at)
+        return name and name.removeprefix("pipeline.")
 
     def _count(self, node: Node, at: str) -> int:
         value = plain(node)

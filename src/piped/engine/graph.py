@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from piped.engine.definition import MAX_TURNS, Branches, PipelineDefinition, StepDefinition
-from piped.errors import Place, Problem, suggest
+from piped.engine.inlining import refusals
+from piped.engine.nodes import Graph, GraphNode, reachable
+from piped.errors import Level, Place, Problem, suggest
 from piped.spec import (
     INVALID,
     Decoder,
@@ -24,48 +24,6 @@ Need: TypeAlias = tuple[Dependency[Any], Place | None, str]
 """A resource that a component needs, and the place and path of the component."""
 
 
-@dataclass(slots=True, eq=False)
-class GraphNode:
-    """One processor in a graph, with the place it was written at."""
-
-    processor: Processor
-    name: str
-    place: Place
-    at: str
-    consumers: list[GraphNode] = field(default_factory=list)
-    error_consumers: list[GraphNode] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return f"{self.at} ({self.place})"
-
-
-@dataclass(slots=True, eq=False)
-class Graph:
-    """The processors of one pipeline; batons enter at its sources."""
-
-    name: str
-    place: Place
-    at: str
-    sources: list[GraphNode]
-    max_turns: int
-
-    def nodes(self) -> Iterator[GraphNode]:
-        """Yield each node once, breadth first, error consumers included."""
-        yield from reachable(self.sources)
-
-
-def reachable(sources: Iterable[GraphNode], errors: bool = True) -> Iterator[GraphNode]:
-    """Yield each node that batons can reach, once, breadth first."""
-    queue, seen = deque(sources), set()
-    while queue:
-        node = queue.popleft()
-        if node not in seen:
-            seen.add(node)
-            yield node
-            queue += node.consumers
-            queue += node.error_consumers if errors else ()
-
-
 class GraphBuilder:
     """Builds the graph of any pipeline of a document; collects what is wrong."""
 
@@ -76,47 +34,50 @@ class GraphBuilder:
         self.processors = processors
         self.problems: list[Problem] = []
         self.needs: list[Need] = []
-        self._inside: list[str] = []
+        self._refused = refusals(definitions)
+        self._told: set[Problem] = set()
         self._faults = 0
+        self._faults_before = 0
 
     def build(self, name: str) -> Graph | None:
         """Return the graph of a pipeline, or None where a problem prevents it."""
         definition = self.definitions[name]
-        before = self._faults
+        self._faults_before = self._faults
         sources = self.sources(definition)
-        if self._faults > before:
+        if not self.is_sound:
             return None
         max_turns = definition.max_turns
         if max_turns is None and definition.inherits is not None:
             max_turns = self.definitions[absolute(definition.inherits, name)].max_turns
         return Graph(name, definition.place, definition.at, sources, max_turns or MAX_TURNS)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong with the graph that is being built, as far as it is built."""
+        return self._faults == self._faults_before
+
     def sources(self, definition: PipelineDefinition) -> list[GraphNode]:
         """Return the sources of a new copy of a pipeline's graph."""
         self._faults += not definition.is_sound
-        if definition.name in self._inside:
-            begin = self._inside.index(definition.name)
-            chain = " -> ".join([*self._inside[begin:], definition.name])
-            what = f"pipeline '{definition.name}' contains itself: {chain}"
-            self.report("inline-cycle", what, definition.place, definition.at)
+        if definition.name in self._refused:
+            self._tell(self._refused[definition.name])
             return []
-        self._inside.append(definition.name)
-        try:
-            if definition.inherits is None:
-                return _Weaver(self, definition).weave()
-            return self._inherited(definition)
-        finally:
-            self._inside.pop()
+        if definition.inherits is None:
+            return _Weaver(self, definition).weave()
+        return self._inherited(definition)
 
     def _inherited(self, definition: PipelineDefinition) -> list[GraphNode]:
         assert definition.inherits is not None
-        parent = self.find(definition.inherits, definition.name, definition.place, definition.at)
+        place, at = definition.inherits_place or definition.place, f"{definition.at}.inherits"
+        parent = self.find(definition.inherits, definition.name, place, at)
         if parent is None:
             return []
+        if parent.name in self._refused:
+            return self.sources(parent)
         if parent.inherits is not None:
             what = f"'{definition.name}' inherits '{parent.name}', which inherits by itself"
             hint = f"inherit '{parent.inherits}' directly"
-            self.report("inherits-twice", what, definition.place, definition.at, hint)
+            self.report("inherits-twice", what, place, at, hint)
             return []
         self._faults += not parent.is_sound
         weaver = _Weaver(self, parent, definition)
@@ -148,15 +109,14 @@ class GraphBuilder:
             return None
         decoder = Decoder()
         made = decoder.component(spec, step.options, step.at)
-        self.problems += [p for p in decoder.problems if p not in self.problems]
+        for problem in decoder.problems:
+            self._tell(problem)
         for each in decoder.dependencies if made is INVALID else dependencies_of(made):
             self._resolve(each, home, step)
         if made is INVALID:
-            self._faults += 1
             return None
         assert isinstance(made, Processor)
-        if hasattr(made, "home") and "home" not in spec.parameters:
-            made.home = home
+        made.home = home
         return made
 
     def _resolve(self, dependency: Dependency[Any], home: str, step: StepDefinition) -> None:
@@ -168,11 +128,23 @@ class GraphBuilder:
         else:
             self.needs.append((dependency, step.place, step.at))
 
-    def report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
+    def report(
+        self,
+        code: str,
+        what: str,
+        place: Place,
+        at: str,
+        hint: str = "",
+        level: Level = Level.ERROR,
+    ) -> None:
+        """Note a problem."""
+        self._tell(Problem(code, what, place, at, hint=hint, level=level))
+
+    def _tell(self, problem: Problem) -> None:
         """Note a problem, once: the pieces of an inlined pipeline are read again and again."""
-        self._faults += 1
-        problem = Problem(code, what, place, at, hint=hint)
-        if problem not in self.problems:
+        self._faults += problem.level is Level.ERROR
+        if problem not in self._told:
+            self._told.add(problem)
             self.problems.append(problem)
 
 
@@ -199,9 +171,7 @@ class _Weaver:
                 self._make(step)
         branches = self.definition.branches
         sources = [*self._chain(branches.chained_consumers), *self._each(branches.consumers)]
-        errors = self._errors(self.definition.branches)
-        for source in dict.fromkeys(sources):
-            source.error_consumers += errors
+        self._join_errors(sources, self._errors(branches), self.definition)
         return sources
 
     def _make(self, step: StepDefinition) -> None:
@@ -261,9 +231,7 @@ class _Weaver:
         branches = step.branches
         self._join(exits, self._chain(branches.chained_consumers), step)
         self._join(exits, self._each(branches.consumers), step)
-        errors = self._errors(branches)
-        for entry in dict.fromkeys(entries):
-            entry.error_consumers += errors
+        self._join_errors(entries, self._errors(branches), step)
         return entries, exits
 
     def _inlined(self, step: StepDefinition) -> tuple[list[GraphNode], list[GraphNode]]:
@@ -274,13 +242,42 @@ class _Weaver:
     def _join(
         self, producers: Iterable[GraphNode], consumers: list[GraphNode], step: StepDefinition
     ) -> None:
+        if consumers and not producers and self.builder.is_sound:
+            what = f"no baton reaches '{consumers[0].name}': what it follows has no end"
+            hint = (
+                "let a processor in the inlined pipeline decide, so that its last step is reached"
+            )
+            where = (consumers[0].place, consumers[0].at)
+            self.builder.report("unreachable-step", what, *where, hint, Level.WARNING)
         for producer in producers:
             for consumer in consumers:
                 if consumer in producer.consumers:
-                    what = f"'{consumer.name}' is a consumer of '{producer.name}' already"
-                    self.builder.report("duplicate-consumer", what, step.place, step.at)
+                    self._is_already(consumer, "a consumer", producer, step)
                 else:
                     producer.consumers.append(consumer)
+
+    def _join_errors(
+        self,
+        entries: Iterable[GraphNode],
+        consumers: list[GraphNode],
+        owner: StepDefinition | PipelineDefinition,
+    ) -> None:
+        for entry in dict.fromkeys(entries):
+            for consumer in consumers:
+                if consumer in entry.error_consumers:
+                    self._is_already(consumer, "an error consumer", entry, owner)
+                else:
+                    entry.error_consumers.append(consumer)
+
+    def _is_already(
+        self,
+        consumer: GraphNode,
+        role: str,
+        producer: GraphNode,
+        where: StepDefinition | PipelineDefinition,
+    ) -> None:
+        what = f"'{consumer.name}' is {role} of '{producer.name}' already"
+        self.builder.report("duplicate-consumer", what, where.place, where.at)
 
 
 def _breadth_first(definition: PipelineDefinition) -> Iterator[StepDefinition]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 
 from piped.batons import Baton
 from piped.engine.blocks import Block, Compiler
-from piped.engine.graph import Graph, GraphNode
-from piped.engine.runners import Results, Runner, run, run_async, run_line
+from piped.engine.cycles import groups, is_cycle, way_back
+from piped.engine.nodes import Graph, GraphNode
+from piped.engine.runners import Results, Runner, depth, run, run_async, run_line
 from piped.errors import Problem, TooDeep
 from piped.spec import (
     DecidingProcessor,
@@ -26,7 +28,8 @@ from piped.spec import (
 MAX_DEPTH: Final = 100
 """How deep pipelines may call one another in a cycle."""
 
-_depth: contextvars.ContextVar[int] = contextvars.ContextVar("depth", default=0)
+TALL: Final = 50
+"""How many pipelines may stand one below the other before Python's own bound may be reached."""
 
 
 class Linked:
@@ -49,7 +52,9 @@ class Pipeline:
     results without a coroutine. ``is_ready`` tells whether all that its processors need is there.
     """
 
-    __slots__ = ("_blocks", "_run", "graph", "is_async", "is_ready", "is_recursive", "name")
+    __slots__ = (
+        *("_blocks", "_run", "graph", "is_async", "is_deep", "is_ready", "is_recursive", "name"),
+    )
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -57,6 +62,7 @@ class Pipeline:
         self.is_async = False
         self.is_ready = True
         self.is_recursive = False
+        self.is_deep = False  # its calls of calls may be too deep for the engine or for Python
         self._blocks: tuple[Block, ...] = ()
         self._run: Runner = run
 
@@ -82,23 +88,27 @@ class Pipeline:
     async def __call__(self, baton: Baton) -> Results:
         if not self.is_async:
             return self.now(baton)
-        if not self.is_recursive:
+        if not self.is_deep:
             return await run_async(self._blocks, baton, self.graph.max_turns)
         token = self._descend()
         try:
             return await run_async(self._blocks, baton, self.graph.max_turns)
+        except RecursionError as error:
+            raise self._too_deep() from error
         finally:
-            _depth.reset(token)
+            depth.reset(token)
 
     def now(self, baton: Baton) -> Results:
         """Return the results at once; only for a pipeline that is not async."""
-        if not self.is_recursive:
+        if not self.is_deep:
             return self._run(self._blocks, baton, self.graph.max_turns)
         token = self._descend()
         try:
             return self._run(self._blocks, baton, self.graph.max_turns)
+        except RecursionError as error:
+            raise self._too_deep() from error
         finally:
-            _depth.reset(token)
+            depth.reset(token)
 
     async def traced(self, baton: Baton) -> tuple[Results, list[dict[str, Any]]]:
         """Return the results and what happened at each step, in order.
@@ -111,10 +121,14 @@ class Pipeline:
         return await run_async(blocks, baton, self.graph.max_turns), trace
 
     def _descend(self) -> contextvars.Token[int]:
-        depth = _depth.get()
-        if depth >= MAX_DEPTH:
-            raise TooDeep(f"pipelines call one another more than {MAX_DEPTH} deep at '{self.name}'")
-        return _depth.set(depth + 1)
+        """Count the calls in a cycle; others end by themselves."""
+        below = depth.get() + self.is_recursive
+        if below > MAX_DEPTH:
+            raise self._too_deep(f"more than {MAX_DEPTH}")
+        return depth.set(below)
+
+    def _too_deep(self, how: str = "too") -> TooDeep:
+        return TooDeep(f"pipelines call one another {how} deep at '{self.name}'")
 
 
 def _traced(node: GraphNode, step: Step, trace: list[dict[str, Any]]) -> Step:
@@ -175,25 +189,26 @@ def link(pipelines: Mapping[str, Pipeline]) -> None:
             calls[pipeline.name].add(target.name)
             if isinstance(dependency, PipelineName):
                 dependency.resource = Linked(target)
+    heights: dict[str, int] = {}
+    for group in groups(calls):
+        called = {name for caller in group for name in calls[caller]}.difference(group)
+        height = len(group) + max((heights[name] for name in called), default=0)
+        members = [pipelines[name] for name in group]
+        _spread_async(members)
+        for pipeline in members:
+            heights[pipeline.name] = height
+            pipeline.is_recursive = is_cycle(group, calls)
+            pipeline.is_deep = pipeline.is_recursive or height > TALL
+
+
+def _spread_async(pipelines: Sequence[Pipeline]) -> None:
+    """Make those async that await something; a fixed point, since they may call one another."""
     changed = True
-    while changed:  # a fixed point: who calls an async pipeline is async
+    while changed:
         changed = False
-        for pipeline in pipelines.values():
+        for pipeline in pipelines:
             if not pipeline.is_async and any(each.is_async for each in pipeline.processors()):
                 pipeline.is_async = changed = True
-    for pipeline in pipelines.values():
-        pipeline.is_recursive = pipeline.name in _reached(calls, calls[pipeline.name])
-
-
-def _reached(calls: Mapping[str, Iterable[str]], start: Iterable[str]) -> set[str]:
-    reached: set[str] = set()
-    ahead = list(start)
-    while ahead:
-        name = ahead.pop()
-        if name not in reached:
-            reached.add(name)
-            ahead += calls.get(name, ())
-    return reached
 
 
 def endless_calls(graphs: Mapping[str, Graph]) -> Iterator[Problem]:
@@ -203,16 +218,15 @@ def endless_calls(graphs: Mapping[str, Graph]) -> Iterator[Problem]:
     path; a cycle of certain calls never comes to an end.
     """
     certain = {name: dict(_certain_calls(graph)) for name, graph in graphs.items()}
-    told: set[str] = set()
-    for name in graphs:
-        cycle = _cycle(certain, name)
-        if cycle is None or told & set(cycle):
+    ways = {name: [*calls] for name, calls in certain.items()}
+    first = {name: number for number, name in enumerate(graphs)}
+    for group in groups(ways):
+        if not is_cycle(group, ways):
             continue
-        told |= set(cycle)
-        nodes = [certain[caller][called] for caller, called in _pairs(cycle)]
-        chain = " -> ".join([*cycle, cycle[0]])
+        cycle = way_back(ways, min(group, key=first.__getitem__))
+        nodes = [certain[caller][called] for caller, called in pairwise(cycle)]
         why = ", ".join(f"called at {node.place}" for node in nodes)
-        what = f"these pipelines call one another without end: {chain}"
+        what = f"these pipelines call one another without end: {' -> '.join(cycle)}"
         hint = "let a 'stop', a 'lambda-decider' or 'run-pipeline-if' decide about one of the calls"
         yield Problem("endless-calls", what, nodes[0].place, nodes[0].at, why, hint)
 
@@ -225,26 +239,7 @@ def _certain_calls(graph: Graph) -> Iterator[tuple[str, GraphNode]]:
         if node in seen:
             continue
         seen.add(node)
-        if (called := getattr(node.processor, "certain_call", None)) is not None:
-            yield called.removeprefix("pipeline."), node
+        for called in node.processor.certain_calls:
+            yield called, node
         if not isinstance(node.processor, DecidingProcessor):
             ahead += node.consumers
-
-
-def _cycle(certain: Mapping[str, Mapping[str, Any]], start: str) -> list[str] | None:
-    """Return the names on a way of certain calls from a pipeline back to itself."""
-    ways: list[list[str]] = [[start]]
-    seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        for called in certain.get(way[-1], ()):
-            if called == start:
-                return way
-            if called not in seen:
-                seen.add(called)
-                ways.append([*way, called])
-    return None
-
-
-def _pairs(cycle: Sequence[str]) -> Iterator[tuple[str, str]]:
-    yield from zip(cycle, [*cycle[1:], cycle[0]], strict=True)

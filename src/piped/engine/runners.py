@@ -8,13 +8,14 @@ entry without a block is the end of the error scope whose block and input baton 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from types import CoroutineType
 from typing import Any, Final, TypeAlias
 
 from piped.batons import Baton
 from piped.engine.blocks import Block
-from piped.engine.graph import GraphNode
-from piped.errors import TooManyTurns
+from piped.engine.nodes import GraphNode
+from piped.errors import TooDeep, TooManyTurns
 from piped.spec import undeclared
 
 
@@ -30,6 +31,9 @@ class Results(list[Any]):
 Pending: TypeAlias = list[tuple[Block | None, Any, BaseException | None]]
 
 Runner: TypeAlias = Callable[[Sequence[Block], Baton, int], Results]
+
+depth: Final[ContextVar[int]] = ContextVar("depth", default=0)
+"""How many pipelines of a cycle have called one another; 0 outside of cycles."""
 
 
 def run_line(sources: Sequence[Block], baton: Baton, _max_turns: int) -> Results:
@@ -161,7 +165,13 @@ def _too_many(max_turns: int, head: Block) -> TooManyTurns:
 
 
 def _unwind(pending: Pending, failure: Exception) -> None:
-    """Go back to the nearest error scope and put its consumers on the stack; else raise."""
+    """Go back to the nearest error scope and put its consumers on the stack; else raise.
+
+    Inside of a cycle of pipelines no error consumer gets ``TooDeep``: each may call the cycle
+    again, and where every call makes two there is no end to that.
+    """
+    if isinstance(failure, TooDeep | RecursionError) and depth.get():
+        raise failure
     while pending:
         block, held, _ = pending.pop()
         if block is None:
@@ -215,12 +225,23 @@ async def _run_handling_async(error: BaseException, block: Block, baton: Baton) 
             raise
 
 
-NOTE: Final = "in {at} ({place})"
-
-
 def blame(failure: BaseException, node: GraphNode, handled: BaseException | None = None) -> None:
     """Note on an exception where it was raised; one that is raised again keeps its first place."""
-    note = NOTE.format(at=node.at, place=node.place)
-    notes = getattr(failure, "__notes__", ())
-    if failure is not handled and note not in notes:
+    if failure is handled:
+        return
+    note = f"in {node.at} ({node.place}){_line(failure, node)}"
+    if note not in getattr(failure, "__notes__", ()):
         failure.add_note(note)
+
+
+def _line(failure: BaseException, node: GraphNode) -> str:
+    """Return the line of the step's own code that failed, where that is not its first line."""
+    line = node.place.line
+    trace = failure.__traceback__
+    trace = trace and trace.tb_next  # the first entry is the runner itself
+    while trace and trace.tb_frame.f_code.co_filename != __file__:  # there another step begins
+        is_own = trace.tb_frame.f_code.co_filename == node.place.file
+        if is_own and trace.tb_lineno >= node.place.line:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return "" if line == node.place.line else f", line {line}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, getter, setter
 from piped.errors import Problem
+from piped.processors._fresh import fresh
 from piped.spec import (
     SAME_AS_INPUT,
     Code,
@@ -92,8 +93,16 @@ class EvalLambda(InputOutputProcessor):
 
     def _instead(self) -> Callable[[Baton], Any]:
         """Return what fetches an input that is no plain item; MISSING where it is to be skipped."""
-        skip = self.skip_if_nonexistent
-        return getter(self.input_path, MISSING if skip else self.input_fallback)
+        get = getter(self.input_path)
+        if self.skip_if_nonexistent:
+            return get
+        fallback = fresh(self.input_fallback)
+
+        def instead(baton: Baton) -> Any:
+            value = get(baton)
+            return fallback() if value is MISSING else value
+
+        return instead
 
 
 def _of_the_baton(function: Function, target: str | None) -> Step:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 from piped.batons import Baton, BatonPath, setter
 from piped.errors import PipelineError, Problem, suggest
+from piped.processors._fresh import fresh
 from piped.spec import Meta, Processor, Step, find_python, processor
 
 BUILTINS: Final = [
@@ -71,9 +72,18 @@ class RaiseException(Processor):
     def check(self) -> Iterable[Problem]:
         return _problems([self.type])
 
-    def process(self, baton: Baton) -> NoReturn:
-        arguments = self.args if isinstance(self.args, list) else [self.args]
-        raise _exception(self.type)(*arguments, **self.kwargs)
+    def process(self, baton: Baton) -> Baton:
+        return self.step()(baton)
+
+    def step(self) -> Step:
+        kind = _exception(self.type)
+        args = fresh(self.args if isinstance(self.args, list) else [self.args])
+        kwargs = fresh(self.kwargs)
+
+        def step(_baton: Baton) -> NoReturn:
+            raise kind(*args(), **kwargs())
+
+        return step
 
 
 @processor("trap-failure")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from piped.batons import Baton, BatonPath, getter
 from piped.errors import PipelineError, Problem
+from piped.processors._shown import shown
 from piped.spec import (
     DecidingProcessor,
     Dependency,
@@ -79,7 +80,7 @@ class LambdaDecider(DecidingProcessor):
             if not isinstance(index, int) or not -consumers <= index < consumers:
                 raise PipelineError(
                     f"expected the index of one of {consumers} consumers, or a list of them,"
-                    f" got {decision!r}"
+                    f" got {shown(decision)}"
                 )
         return chosen
 

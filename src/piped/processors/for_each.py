@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from piped.batons import Baton
-from piped.errors import AllPipelinesFailed, BatonError, Problem
+from piped.errors import AllPipelinesFailed, BatonError, Problem, TooDeep
+from piped.processors._shown import kind_of
+from piped.processors.parallel import at_once
 from piped.spec import (
     InputOutputProcessor,
     Lambda,
@@ -34,6 +36,13 @@ class _Failed:
             "at": at.removeprefix("in "),
         }
         return {"error": told}
+
+
+class _Success(Exception):
+    """Ends the work on the other items."""
+
+    def __init__(self, outcome: Any) -> None:
+        self.outcome = outcome
 
 
 @processor("for-each")
@@ -117,9 +126,7 @@ class ForEach(InputOutputProcessor):
             try:
                 outcome = call(item)
             except Exception as error:
-                if not self._survives:
-                    raise
-                outcome = _Failed(error)
+                outcome = self._failed(error)
             else:
                 if self.done_on_first:
                     return outcome
@@ -129,56 +136,53 @@ class ForEach(InputOutputProcessor):
     async def _one_by_one_async(self, given: Any, call: Callable[[Any], Awaitable[Any]]) -> Any:
         outcomes = []
         for item in self._items(given):
-            outcome = await self._attempt(call, item)
-            if self.done_on_first and not isinstance(outcome, _Failed):
-                return outcome
+            try:
+                outcome = await call(item)
+            except Exception as error:
+                outcome = self._failed(error)
+            else:
+                if self.done_on_first:
+                    return outcome
             outcomes.append(outcome)
         return self._gathered(given, outcomes)
 
     async def _at_the_same_time(self, given: Any, call: Callable[[Any], Awaitable[Any]]) -> Any:
         items = self._items(given)
         outcomes: list[Any] = [None] * len(items)
-        ahead = enumerate(items)
-        successes: list[Any] = []
-        tasks: list[asyncio.Task[None]] = []
+        ahead = deque(enumerate(items))
 
         async def work() -> None:
-            for index, item in ahead:
-                outcomes[index] = outcome = await self._attempt(call, item)
-                if successes:
-                    return
-                if self.done_on_first and not isinstance(outcome, _Failed):
-                    successes.append(outcome)
-                    _cancel_others(tasks)
-                    return
+            try:
+                while ahead:
+                    index, item = ahead.popleft()
+                    try:
+                        outcomes[index] = await call(item)
+                    except Exception as error:
+                        outcomes[index] = self._failed(error)
+                    else:
+                        if self.done_on_first:
+                            raise _Success(outcomes[index])
+            finally:
+                ahead.clear()  # who cannot be cancelled must not go on, either
 
-        failure: Exception | None = None
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks += [
-                    group.create_task(work()) for _ in range(min(self.max_parallel, len(items)))
-                ]
-        except ExceptionGroup as failures:
-            failure = failures.exceptions[0]
-        if failure is not None:
-            raise failure
-        return successes[0] if successes else self._gathered(given, outcomes)
+            await at_once([work] * min(self.max_parallel, len(items)))
+        except _Success as success:
+            return success.outcome
+        return self._gathered(given, outcomes)
 
-    async def _attempt(self, call: Callable[[Any], Awaitable[Any]], item: Any) -> Any:
-        try:
-            return await call(item)
-        except Exception as error:
-            if not self._survives:
-                raise
-            return _Failed(error)
+    def _failed(self, error: Exception) -> _Failed:
+        """Return what stands for a failure, or raise one that ends it all.
 
-    @property
-    def _survives(self) -> bool:
-        return self.done_on_first or not self.fail_on_error
+        Where calls have no end, what is left to do has none either.
+        """
+        if isinstance(error, TooDeep) or (self.fail_on_error and not self.done_on_first):
+            raise error
+        return _Failed(error)
 
     def _items(self, given: Any) -> list[Any]:
         if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
-            raise BatonError(f"expected a list or a dict, got {type(given).__name__}")
+            raise BatonError(f"expected a list or a dict, got {kind_of(given)}")
         items = list(given.values() if isinstance(given, Mapping) else given)
         size = self.chunk_size
         if size is None:
@@ -194,9 +198,3 @@ class ForEach(InputOutputProcessor):
         if isinstance(given, Mapping) and self.chunk_size is None:
             return dict(zip(given, results, strict=True))
         return results
-
-
-def _cancel_others(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        if task is not asyncio.current_task():
-            task.cancel()

@@ -10,6 +10,7 @@ import msgspec
 from piped.batons import Baton
 from piped.errors import BatonError, Problem
 from piped.processors import _json
+from piped.processors._shown import kind_of
 from piped.spec import InputOutputProcessor, Meta, find_python, processor
 
 
@@ -100,7 +101,7 @@ class DecodeJson(InputOutputProcessor):
             if hasattr(value, "read"):
                 value = value.read()
             if not isinstance(value, str | bytes | bytearray | memoryview):
-                raise BatonError(f"expected JSON as text or bytes, got {type(value).__name__}")
+                raise BatonError(f"expected JSON as text or bytes, got {kind_of(value)}")
             return decode(_text(value) if wants_text else value)
 
         return call

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from types import BuiltinMethodType, MethodType
+from typing import Annotated, Any, Final
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem
+from piped.processors._shown import kind_of
 from piped.processors.mapping import prefixed
 from piped.spec import SAME_AS_INPUT, Meta, Processor, Step, processor
+
+METHODS: Final = (MethodType, BuiltinMethodType)
 
 
 @processor("flatten-nested-lists")
@@ -111,18 +115,20 @@ class GroupByValue(Processor):
             items = get(baton)
             return put(baton, {} if items is MISSING else group(items))
 
-        group_of = getter(self.key_path, self.fallback)
+        name_of, fallback = getter(self.key_path, self.fallback), self.fallback
 
         def group(items: Any) -> dict[Any, list[Any]]:
             if not isinstance(items, list | tuple):
-                raise BatonError(f"expected a list, got {type(items).__name__}")
+                raise BatonError(f"expected a list, got {kind_of(items)}")
             groups: dict[Any, list[Any]] = {}
             for item in items:
-                name = group_of(item)
+                name = name_of(item)
+                if isinstance(name, METHODS):  # of the item itself, such as the index() of a text
+                    name = fallback
                 try:
                     groups.setdefault(name, []).append(item)
                 except TypeError as error:
-                    kind = type(name).__name__
+                    kind = kind_of(name)
                     raise BatonError(f"cannot group by '{self.key_path}': got {kind}") from error
             return groups
 

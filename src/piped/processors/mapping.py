@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import Problem, suggest
+from piped.processors._fresh import fresh
+from piped.processors._shown import shown
 from piped.spec import Meta, Processor, Step, undeclared
 
 Put: TypeAlias = Callable[[Baton, Any], Baton]
@@ -96,7 +98,8 @@ class MappingProcessor(Processor):
 
     def step(self) -> Step:
         ways = [(entry, self.source(entry), self.sink(entry)) for entry in self.entries()]
-        call, skip, fallback = self.process_mapping, self.skip_if_nonexistent, self.input_fallback
+        call, skip = self.process_mapping, self.skip_if_nonexistent
+        fallback = fresh(self.input_fallback)
 
         def step(baton: Baton) -> Any:
             for entry, get, put in ways:
@@ -104,7 +107,7 @@ class MappingProcessor(Processor):
                 if value is MISSING:
                     if skip:
                         continue
-                    value = fallback
+                    value = fallback()
                 result = call(value, entry, baton)
                 if hasattr(result, "__await__"):
                     raise undeclared(result)
@@ -117,7 +120,7 @@ class MappingProcessor(Processor):
                 if value is MISSING:
                     if skip:
                         continue
-                    value = fallback
+                    value = fallback()
                 baton = put(baton, await call(value, entry, baton))
             return baton
 
@@ -159,16 +162,16 @@ class _Reader:
         if isinstance(part, str):
             return part, {}
         if not isinstance(part, dict):
-            raise _WrongEntry(f"expected {FORMS}, got {part!r}")
+            raise _WrongEntry(f"expected {FORMS}, got {shown(part)}")
         if "input_path" in part:
             options = dict(part)
             return options.pop("input_path"), options
-        if len(part) != 1:
-            raise _WrongEntry(f"the entry has no input path: {part!r}")
+        if len(part) != 1 or "output_path" in part:
+            raise _WrongEntry(f"the entry has no input path: {shown(part)}")
         [(source, target)] = part.items()
         options = dict(target) if isinstance(target, dict) else {"output_path": target}
         if options.pop("input_path", source) != source:
-            raise _WrongEntry(f"the entry '{source}' has another input path: {part!r}")
+            raise _WrongEntry(f"the entry '{source}' has another input path: {shown(part)}")
         return source, options
 
     def _fail_if_unknown(self, name: str, value: Any) -> None:
@@ -177,7 +180,7 @@ class _Reader:
             raise _WrongEntry(what, suggest(f"{name}", self._known))
         kind = type(self.extras[name])
         if not isinstance(value, kind):
-            raise _WrongEntry(f"expected {kind.__name__} for '{name}', got {value!r}")
+            raise _WrongEntry(f"expected {kind.__name__} for '{name}', got {shown(value)}")
 
 
 def prefixed(prefix: str, path: Any) -> BatonPath:
@@ -187,7 +190,7 @@ def prefixed(prefix: str, path: Any) -> BatonPath:
         ValueError: The whole is no path; an empty part is in it.
     """
     if not isinstance(path, str):
-        raise _WrongEntry(f"expected a path into the baton, got {path!r}")
+        raise _WrongEntry(f"expected a path into the baton, got {shown(path)}")
     whole = f"{prefix}{path}"
     if whole and not all(whole.split(".")):
         raise _WrongEntry(f"expected a path into the baton, got {whole!r}, which has an empty part")

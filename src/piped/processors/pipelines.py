@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from piped.batons import Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem
+from piped.processors._shown import shown
 from piped.spec import (
     Dependencies,
     Dependency,
@@ -66,11 +67,10 @@ class RunPipeline(InputOutputProcessor):
         return self.pipeline.resource is not None and bool(self.pipeline.value.is_async)
 
     @property
-    def certain_call(self) -> str | None:
-        """The pipeline that every baton is sent through; None where it depends on the baton."""
+    def certain_calls(self) -> tuple[str, ...]:
         if self.pipeline is None or (self.input_path and self.skip_if_nonexistent):
-            return None
-        return self.pipeline.name
+            return ()
+        return (self.pipeline.name.removeprefix("pipeline."),)
 
     def check(self) -> Iterable[Problem]:
         if (self.pipeline is None) is (self.pipeline_path is None):
@@ -114,7 +114,7 @@ class RunPipeline(InputOutputProcessor):
         def find(baton: Baton) -> Any:
             name = get(baton)
             if not isinstance(name, str) or not name.strip("."):
-                raise BatonError(f"expected the name of a pipeline at '{path}', got {name!r}")
+                raise BatonError(f"expected the name of a pipeline at '{path}', got {shown(name)}")
             try:
                 full = absolute(name.removeprefix("pipeline."), self.home)
             except ValueError as error:
@@ -161,8 +161,8 @@ class RunPipelineIf(RunPipeline):
     )
 
     @property
-    def certain_call(self) -> str | None:
-        return None
+    def certain_calls(self) -> tuple[str, ...]:
+        return ()
 
     def check(self) -> Iterable[Problem]:
         yield from super().check()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
-from piped.errors import Problem
+from piped.errors import Problem, TooDeep
 from piped.processors.mapping import prefixed
+from piped.processors.parallel import at_once
 from piped.spec import Meta, PipelineName, Processor, Step, part, processor
 
 NAME_OF_PIPELINE: Final = BatonPath("<pipeline>")
@@ -48,6 +49,8 @@ class _Way:
     def now(self, value: Any) -> Outcome:
         try:
             results = self.pipeline.now(value)
+        except TooDeep:  # where calls have no end, what is left to do has none
+            raise
         except Exception as error:
             return None, error
         return (results[-1] if results else None), None
@@ -55,6 +58,8 @@ class _Way:
     async def later(self, value: Any) -> Outcome:
         try:
             results = await self.pipeline(value)
+        except TooDeep:
+            raise
         except Exception as error:
             return None, error
         return (results[-1] if results else None), None
@@ -93,6 +98,14 @@ class ScatterGather(Processor):
             for each in self.mapping
         )
 
+    @property
+    def certain_calls(self) -> tuple[str, ...]:
+        return tuple(
+            each.pipeline.name.removeprefix("pipeline.")
+            for each in self.mapping
+            if self._source(each) == ""
+        )
+
     def check(self) -> Iterable[Problem]:
         for each in self.mapping:
             try:
@@ -107,44 +120,44 @@ class ScatterGather(Processor):
     def step(self) -> Step:
         ways = [self._way(each) for each in self.mapping]
 
+        def given(baton: Baton) -> list[tuple[_Way, Any]]:
+            return [(way, value) for way in ways if (value := way.given(baton)) is not MISSING]
+
         def step(baton: Baton) -> Any:
-            outcomes = [
-                (way, way.now(value)) for way in ways if (value := way.given(baton)) is not MISSING
-            ]
-            return _gather(baton, outcomes)
+            parts = given(baton)
+            return _gather(baton, parts, [way.now(value) for way, value in parts])
 
         async def async_step(baton: Baton) -> Any:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    (way, group.create_task(way.later(value)))
-                    for way in ways
-                    if (value := way.given(baton)) is not MISSING
-                ]
-            return _gather(baton, [(way, task.result()) for way, task in tasks])
+            parts = given(baton)
+            outcomes = await at_once([partial(way.later, value) for way, value in parts])
+            return _gather(baton, parts, outcomes)
 
         return async_step if self.is_async else step
 
     def _way(self, part: Scattered) -> _Way:
-        get = getter(prefixed(self.input_path_prefix, part.input_path))
+        get = getter(self._source(part))
         given = (lambda baton: _copied(get(baton))) if self.copy else get
         if part.output_path is None:
             return _Way(part.pipeline.value, given, lambda baton, _result: baton)
         put = setter(prefixed(self.output_path_prefix, part.output_path))
         return _Way(part.pipeline.value, given, put)
 
+    def _source(self, part: Scattered) -> BatonPath:
+        return prefixed(self.input_path_prefix, part.input_path)
+
 
 def _copied(value: Any) -> Any:
     return copy.copy(value) if isinstance(value, dict | list) else value
 
 
-def _gather(baton: Baton, outcomes: list[tuple[_Way, Outcome]]) -> Baton:
+def _gather(baton: Baton, parts: list[tuple[_Way, Any]], outcomes: list[Outcome]) -> Baton:
     """Store the results and return the baton to go on with; raise the first failure."""
-    failures = [error for _, (_, error) in outcomes if error is not None]
+    failures = [error for _, error in outcomes if error is not None]
     if failures:
         first, *others = failures
         for other in others:
             first.add_note(f"another part failed too: {type(other).__name__}: {other}")
         raise first
-    for way, (result, _) in outcomes:
+    for (way, _), (result, _) in zip(parts, outcomes, strict=True):
         baton = way.put(baton, result)
     return baton

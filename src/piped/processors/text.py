@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from piped.batons import Baton, BatonPath, getter
 from piped.errors import BatonError, Problem
+from piped.processors._shown import kind_of, shown
 from piped.spec import InputOutputProcessor, Meta, processor
 
 
@@ -41,7 +42,8 @@ class FormatString(InputOutputProcessor):
         try:
             list(Formatter().parse(self.format or ""))
         except ValueError as error:
-            yield Problem("wrong-value", f"expected a format, got {self.format!r}: {error}".lower())
+            what = f"expected a format, got {shown(self.format)}: {str(error).lower()}"
+            yield Problem("wrong-value", what)
 
     def process_input(self, value: Any, baton: Baton) -> str:
         text: str = self.call()(value, baton)
@@ -54,9 +56,7 @@ class FormatString(InputOutputProcessor):
         def call(value: Any, baton: Baton) -> str:
             text = get(baton) if given is None else given
             if not isinstance(text, str):
-                raise BatonError(
-                    f"expected a format at '{self.format_path}', got {type(text).__name__}"
-                )
+                raise BatonError(f"expected a format at '{self.format_path}', got {kind_of(text)}")
             try:
                 if unpack and isinstance(value, dict):
                     return text.format(**value)
@@ -65,6 +65,6 @@ class FormatString(InputOutputProcessor):
                 return text.format(value)
             except (LookupError, ValueError, TypeError, AttributeError) as error:
                 reason = f"{type(error).__name__}: {error}"
-                raise BatonError(f"cannot format {text!r} ({reason})") from error
+                raise BatonError(f"cannot format {shown(text)} ({reason})") from error
 
         return call

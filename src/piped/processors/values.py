@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from piped import batons
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem
+from piped.processors._fresh import fresh
+from piped.processors._shown import kind_of
 from piped.processors.mapping import Entry, MappingProcessor, Put, prefixed
 from piped.spec import Meta, Processor, Step, processor
-
-
-def _fresh(value: Any) -> Callable[[], Any]:
-    """Return what gives the value: a new copy each time where it could be changed."""
-    if isinstance(value, dict | list):
-        return lambda: copy.deepcopy(value)
-    return lambda: value
 
 
 @processor("set-value")
@@ -39,7 +34,7 @@ class SetValue(Processor):
         return self.step()(baton)
 
     def step(self) -> Step:
-        put, value = setter(self.path), _fresh(self.value)
+        put, value = setter(self.path), fresh(self.value)
         return lambda baton: put(baton, value())
 
 
@@ -70,7 +65,7 @@ class SetValues(Processor):
 
     def step(self) -> Step:
         ways = [
-            (setter(prefixed(self.path_prefix, path)), _fresh(value))
+            (setter(prefixed(self.path_prefix, path)), fresh(value))
             for path, value in self.mapping.items()
         ]
 
@@ -120,7 +115,7 @@ class Remap(MappingProcessor):
             if found is MISSING:
                 return put(baton, [value])
             if not isinstance(found, list):
-                raise BatonError(f"expected a list at '{path}', got {type(found).__name__}")
+                raise BatonError(f"expected a list at '{path}', got {kind_of(found)}")
             found.append(value)
             return baton
 
@@ -167,7 +162,7 @@ class CleanBaton(Processor):
             if not keep:
                 return baton
             if not isinstance(baton, dict):
-                raise BatonError(f"expected a dict, got {type(baton).__name__}")
+                raise BatonError(f"expected a dict, got {kind_of(baton)}")
             kept = [(put, value) for get, put in keep if (value := get(baton)) is not MISSING]
             baton.clear()
             for put, value in kept:
@@ -205,7 +200,7 @@ class IncrementCounter(Processor):
         def step(baton: Baton) -> Baton:
             counter = get(baton)
             if not isinstance(counter, int | float):
-                raise BatonError(f"expected a number at '{path}', got {type(counter).__name__}")
+                raise BatonError(f"expected a number at '{path}', got {kind_of(counter)}")
             return put(baton, counter + increment)
 
         return step

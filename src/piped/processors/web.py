@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Protocol
 from piped.batons import MISSING, Baton, BatonPath, getter
 from piped.errors import BatonError, Problem, suggest
 from piped.processors import _json
+from piped.processors._shown import kind_of, shown
 from piped.processors.mapping import Entry, MappingProcessor
 from piped.spec import Meta, Processor, Step, processor
 
@@ -51,8 +52,7 @@ def _request_getter(path: str) -> Callable[[Baton], Request]:
     def get_request(baton: Baton) -> Request:
         request: Any = get(baton)
         if not hasattr(request, "is_finished"):
-            got = "nothing" if request is MISSING else type(request).__name__
-            raise BatonError(f"expected a request at '{path}', got {got}")
+            raise BatonError(f"expected a request at '{path}', got {kind_of(request)}")
         found: Request = request
         return found
 
@@ -99,13 +99,13 @@ class WriteWebResponse(Processor):
         if isinstance(code, int) and not 200 <= code <= 599:
             yield Problem("wrong-value", f"expected a status from 200 to 599, got {code}")
         if isinstance(code, str) and code not in CODES:
-            what = f"expected a status such as NOT_FOUND, got {code!r}"
+            what = f"expected a status such as NOT_FOUND, got {shown(code)}"
             yield Problem("wrong-value", what, hint=suggest(code.upper(), CODES))
         try:
             codecs.lookup(self.encoding)
         except LookupError:
             yield Problem(
-                "wrong-value", f"expected an encoding such as utf8, got {self.encoding!r}"
+                "wrong-value", f"expected an encoding such as utf8, got {shown(self.encoding)}"
             )
             return
         try:
@@ -154,7 +154,7 @@ class WriteWebResponse(Processor):
         elif isinstance(content, bytes | bytearray | memoryview):
             body = bytes(content)
         else:
-            raise BatonError(f"expected text, bytes, dict or list, got {type(content).__name__}")
+            raise BatonError(f"expected text, bytes, dict or list, got {kind_of(content)}")
         charset = codecs.lookup(self.encoding).name
         if charset == "utf-8" and self.content_type is None and _json.is_object_or_array(body):
             return body, JSON
@@ -164,7 +164,7 @@ class WriteWebResponse(Processor):
         try:
             return text.encode(self.encoding)
         except UnicodeEncodeError as error:
-            what = f"cannot encode {text[error.start : error.end]!r} as {self.encoding}"
+            what = f"cannot encode {shown(text[error.start : error.end])} as {self.encoding}"
             raise BatonError(what) from error
 
 
@@ -220,9 +220,9 @@ class SetHttpHeaders(Processor):
 
 def _header_problems(name: str, value: str) -> Iterable[Problem]:
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
-        yield Problem("wrong-header", f"expected the name of a header, got {name!r}")
+        yield Problem("wrong-header", f"expected the name of a header, got {shown(name)}")
     elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-        what = f"the header '{name}' must not have control signs, got {value!r}"
+        what = f"the header '{name}' must not have control signs, got {shown(value)}"
         yield Problem("wrong-header", what)
 
 

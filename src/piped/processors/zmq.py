@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Annotated, Any
 
-from piped.batons import MISSING, Baton, BatonPath, getter
+from piped.batons import Baton, BatonPath, getter
 from piped.errors import BatonError, QueueFull
+from piped.processors._shown import kind_of
 from piped.spec import Dependency, Duration, Meta, Processor, Step, processor
 
 
@@ -92,18 +93,16 @@ def _frame(value: Any, expected: str) -> bytes:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if not isinstance(value, str):
-        raise BatonError(f"{expected}, got {_shown(value)}")
+        raise BatonError(f"{expected}, got {_got(value)}")
     try:
         return value.encode()
     except UnicodeEncodeError as error:
         raise BatonError(f"{expected}, got text that is no Unicode") from error
 
 
-def _shown(value: Any) -> str:
-    if value is MISSING:
-        return "nothing"
-    if isinstance(value, list | tuple):
-        return "no frames" if not value else type(value).__name__
+def _got(value: Any) -> str:
+    if isinstance(value, list | tuple) and not value:
+        return "no frames"
     if isinstance(value, dict | int | float):
-        return f"{type(value).__name__} (encode it first, as encode-json does)"
-    return type(value).__name__
+        return f"{kind_of(value)} (encode it first, as encode-json does)"
+    return kind_of(value)

@@ -1,4 +1,4 @@
-"""A named resource: ready with a value, or lost with a reason."""
+"""A named resource: ready with a value, or lost with a reason, perhaps for good."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from piped.errors import Unavailable
+from piped.errors import Misconfigured, Unavailable
 
 
 class Resource:
@@ -15,22 +15,29 @@ class Resource:
     It begins lost. Whoever watches it is told of each change, and only of changes.
     """
 
-    __slots__ = ("_ready", "_reason", "_value", "_watchers", "name")
+    __slots__ = ("_failed", "_ready", "_reason", "_value", "_watchers", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._ready = False
+        self._failed = False
         self._reason = "not started yet"
         self._value: Any = None
         self._watchers: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
-        state = "ready" if self._ready else f"lost: {self._reason}"
+        state = "failed" if self._failed else "lost"
+        state = "ready" if self._ready else f"{state}: {self._reason}"
         return f"<Resource {self.name} ({state})>"
 
     @property
     def is_ready(self) -> bool:
         return self._ready
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is lost for good."""
+        return self._failed
 
     @property
     def reason(self) -> str:
@@ -51,12 +58,17 @@ class Resource:
     def ready(self, value: Any) -> None:
         """Say that the resource can be used, and tell those who watch."""
         self._value, self._reason = value, ""
-        self._change(True)
+        self._change(is_ready=True)
 
     def lost(self, reason: str) -> None:
         """Say that the resource cannot be used, and tell those who watch."""
         self._value, self._reason = None, reason
-        self._change(False)
+        self._change()
+
+    def failed(self, reason: str) -> None:
+        """Say that the resource is lost for good, so that nobody waits for it."""
+        self._value, self._reason = None, reason
+        self._change(has_failed=True)
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Have a function called whenever the resource becomes ready or lost."""
@@ -68,8 +80,14 @@ class Resource:
             self._watchers.remove(on_change)
 
     async def wait(self) -> Any:
-        """Wait until the resource is ready, and return it."""
+        """Wait until the resource is ready, and return it.
+
+        Raises:
+            Misconfigured: It is lost for good.
+        """
         while not self._ready:
+            if self._failed:
+                raise Misconfigured(f"'{self.name}' has failed for good: {self._reason}")
             changed = asyncio.Event()
             self.watch(changed.set)
             try:
@@ -78,9 +96,9 @@ class Resource:
                 self.unwatch(changed.set)
         return self._value
 
-    def _change(self, ready: bool) -> None:
-        if ready is self._ready:
+    def _change(self, *, is_ready: bool = False, has_failed: bool = False) -> None:
+        if (is_ready, has_failed) == (self._ready, self._failed):
             return
-        self._ready = ready
+        self._ready, self._failed = is_ready, has_failed
         for tell in tuple(self._watchers):
             tell()

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from piped.errors import Misconfigured, PipedError, Unavailable
+from piped.errors import Misconfigured, PipedError, Unavailable, unwrapped
 from piped.resources.resource import Resource
 from piped.spec import Provider
 
@@ -42,7 +42,7 @@ class Life:
     provider: Provider
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # the first try had an outcome
-    failure: Exception | None = None  # why it has failed for good
+    failure: BaseException | None = None  # why it has failed for good
     pauses: int = 0
     errors: deque[float] = field(default_factory=lambda: deque(maxlen=ERRORS))
     task: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Supervisor:
         self._random = chance or random.Random()
 
     @property
-    def failures(self) -> dict[str, Exception]:
+    def failures(self) -> dict[str, BaseException]:
         """The providers that have failed for good, by label, and why."""
         return {life.provider.label: life.failure for life in self.lives if life.failure}
 
@@ -119,7 +119,9 @@ class Supervisor:
                 try:
                     await self._run_once(life)
                 except Exception as error:
-                    if not self._may_try_again(life, _unwrapped(error)):
+                    cause = unwrapped(error)
+                    if not self._may_try_again(life, cause):
+                        self._give_up(life, cause)
                         return
                 if not life.closing.is_set():
                     await self._pause(life)
@@ -140,7 +142,7 @@ class Supervisor:
                 await life.closing.wait()
             reason = "closed" if life.closing.is_set() else "its provider ended"
         except Exception as error:
-            reason = str(_unwrapped(error))
+            reason = str(unwrapped(error))
             if loop.time() - since > WITHIN_S:
                 life.pauses = 0
             raise
@@ -149,7 +151,15 @@ class Supervisor:
                 if name in self._resources:
                     self._resources[name].lost(reason)
 
-    def _may_try_again(self, life: Life, error: Exception) -> bool:
+    def _give_up(self, life: Life, cause: BaseException) -> None:
+        for name in life.provider.offers():
+            if name in self._resources:
+                self._resources[name].failed(str(cause))
+        life.settled.set()
+        if life.provider.essential:
+            self._on_failure()
+
+    def _may_try_again(self, life: Life, error: BaseException) -> bool:
         """Tell whether the provider is entered again; else it has failed for good."""
         label = life.provider.label
         now = asyncio.get_running_loop().time()
@@ -164,10 +174,8 @@ class Supervisor:
             if len(life.errors) == ERRORS and now - life.errors[0] <= WITHIN_S:
                 life.failure = error
                 log.error("failed for good", provider=label, reason=f"{ERRORS} errors in a minute")
-        if life.failure or isinstance(error, Unavailable) or not life.provider.essential:
+        if isinstance(error, Unavailable) or not life.provider.essential:
             life.settled.set()
-        if life.failure and life.provider.essential:
-            self._on_failure()
         return life.failure is None
 
     async def _pause(self, life: Life) -> None:
@@ -178,10 +186,3 @@ class Supervisor:
                 await life.closing.wait()
         except TimeoutError:
             pass
-
-
-def _unwrapped(error: Exception) -> Exception:
-    """Return the one error in a group of one, which is how a TaskGroup tells of it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

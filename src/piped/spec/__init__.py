@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from msgspec import Meta
 
-from piped.spec.code import Code, Lambda, Namespace, find_python, identify
-from piped.spec.components import (
+from piped.spec.bases import (
     SAME_AS_INPUT,
     DecidingProcessor,
     InputOutputProcessor,
-    Parameter,
     Processor,
     Provider,
-    Spec,
     Step,
-    part,
-    processor,
-    provider,
-    spec_of,
     undeclared,
 )
-from piped.spec.decode import INVALID, Decoder, words
+from piped.spec.code import Code, Lambda, Namespace, identify
+from piped.spec.components import STEP_KEYS, Parameter, Spec, part, processor, provider, spec_of
+from piped.spec.decode import INVALID, Decoder
 from piped.spec.dependency import (
     Dependencies,
     Dependency,
@@ -29,11 +24,14 @@ from piped.spec.dependency import (
     absolute,
     dependencies_of,
 )
+from piped.spec.imports import find_python
 from piped.spec.types import Duration, Input, Size, WrongValue
+from piped.spec.words import words
 
 __all__ = [
     "INVALID",
     "SAME_AS_INPUT",
+    "STEP_KEYS",
     "Code",
     "DecidingProcessor",
     "Decoder",

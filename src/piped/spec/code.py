@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib
 import logging
+import re
 import symtable
 import textwrap
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any, Final, TypeVar
 
 from piped.errors import Place, Problem
 
 T = TypeVar("T")
+
+LINE: Final = re.compile(r"(?<=\bline )\d+")
+"""A line in a message of Python, such as: expected an indented block after 'if' on line 2."""
+
+ALONE: Final = "<code>"
+"""The name of a text that is no file: Python would look up columns in the lines of a file."""
 
 ALWAYS_VISIBLE: Final = frozenset({*dir(builtins), "self", "logger"})
 
@@ -39,97 +46,82 @@ class Namespace(dict[str, Any]):
     """Names for code in a document, resolved: ``{time: time.time}`` is the function."""
 
 
-def find_python(dotted: str) -> Any:
-    """Import and return what a dotted Python name means, such as ``time.time``.
-
-    Raises:
-        ValueError: Nothing has that name.
-    """
-    if dotted.startswith("exceptions."):  # Python 2's name of what is in builtins now
-        dotted = "builtins." + dotted.removeprefix("exceptions.")
-    parts = dotted.split(".")
-    for split in range(len(parts), 0, -1):
-        name = ".".join(parts[:split])
-        try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise ValueError(f"cannot import '{name}': {error}") from error
-            continue
-        except (ImportError, ValueError) as error:
-            raise ValueError(f"cannot import '{dotted}': {error}") from error
-        for part in parts[split:]:
-            if not hasattr(found, part):
-                raise ValueError(f"'{name}' has no '{part}'")
-            found = getattr(found, part)
-        return found
-    if len(parts) == 1 and hasattr(builtins, dotted):
-        return getattr(builtins, dotted)
-    raise ValueError(f"no module '{parts[0]}'")
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Python text of a document, wrapped so that Python can parse it alone."""
+    """Python of a document: a statement that makes ``made``, or the body of a function ``made``."""
 
     text: str
     place: Place
-    wrapped: str = field(repr=False)
-    head_lines: int = 0  # lines of the wrapping before the text
-    head_columns: int = 0  # signs of the wrapping before the first line of the text
-    indent: int = 0  # signs of the wrapping before each other line
+    head: int = 0  # signs before the first line of the text that the document does not have
+    keyword: str = ""  # of the function: `def` or `async def`
 
     def place_of(self, line: int, column: int) -> Place:
-        """Return the place in the document of a line (from 1) and column (from 0) as wrapped."""
-        below = max(line - 1 - self.head_lines, 0)
-        shift = self.head_columns if below == 0 else self.indent
-        return self.place.moved(below, max(column - shift, 0))
+        """Return the place in the document of a line (from 1) and column (from 0) of the text."""
+        shift = self.head if line == 1 else 0
+        return self.place.moved(line - 1, max(column - shift, 0))
 
     def tree(self) -> ast.Module:
-        """Parse the wrapped text.
+        """Parse the text.
 
         Raises:
             SyntaxProblem: It is no Python; it knows the place.
         """
-        return self._told(lambda: ast.parse(self.wrapped, self.place.file))
+        tree = self._told(lambda: ast.parse(self.text, ALONE), self.place_of)
+        if not self.keyword:
+            return tree
+        around = ast.parse(f"{self.keyword} made(input, baton): pass")
+        function = around.body[0]
+        assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        function.body = tree.body or function.body
+        return around
 
     def compile(self) -> CodeType:
-        """Compile the wrapped text, all places in it being those of the document.
+        """Compile the text, all places in it being those of the document.
 
         Raises:
             SyntaxProblem: It is no Python; it knows the place.
         """
-        self._told(lambda: compile(self.wrapped, self.place.file, "exec", dont_inherit=True))
-        tree = self.tree()
+        tree, file = self.tree(), self.place.file
         for node in ast.walk(tree):
             if isinstance(node, ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias):
                 begin = self.place_of(node.lineno, node.col_offset)
                 end = self.place_of(node.end_lineno or 1, node.end_col_offset or 0)
                 node.lineno, node.col_offset = begin.line, begin.column - 1
                 node.end_lineno, node.end_col_offset = end.line, end.column - 1
-        return self._told(lambda: compile(tree, self.place.file, "exec", dont_inherit=True))
+        return self._told(
+            lambda: compile(tree, file, "exec", dont_inherit=True),
+            lambda line, column: Place(file, line, column + 1),
+        )
 
     def run(self, inside: dict[str, Any]) -> Any:
-        """Run the wrapped text with some globals, and return what it has made."""
+        """Run the text with some globals, and return what it has made."""
         exec(self.compile(), inside)  # noqa: S102 - a document is a program
         return inside.pop("made")
 
     def _place_of_node(self, node: ast.expr) -> Place:
-        before = self.wrapped.split("\n")[node.lineno - 1].encode()[: node.col_offset]
+        before = self.text.split("\n")[node.lineno - 1].encode()[: node.col_offset]
         return self.place_of(node.lineno, len(before.decode()))  # Python counts bytes, people signs
 
-    def _told(self, act: Callable[[], T]) -> T:
+    def _told(self, act: Callable[[], T], place_of: Callable[[int, int], Place]) -> T:
         try:
             return act()
         except SyntaxError as error:
-            where = self.place_of(error.lineno or 1, (error.offset or 1) - 1)
-            raise SyntaxProblem(error.msg, where) from error
+            text = LINE.sub(lambda found: f"{place_of(int(found[0]), 0).line}", error.msg)
+            where = place_of(error.lineno or 1, (error.offset or 1) - 1)
+            raise SyntaxProblem(text, where) from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise SyntaxProblem(str(error) or type(error).__name__, self.place) from error
 
+    def _alone(self) -> str:
+        """Return a text that Python takes by itself; its places and literals are not exact."""
+        if not self.keyword:
+            return self.text
+        body = textwrap.indent(self.text, "    ")
+        return f"{self.keyword} made(input, baton):\n{body}\n    pass\n"
+
     def unknown_names(self, known: Container[str]) -> Iterator[Problem]:
         """Yield a problem for each name in the text that nobody defines."""
-        free = dict.fromkeys(_free_names(symtable.symtable(self.wrapped, "<code>", "exec")))
+        free = dict.fromkeys(_free_names(symtable.symtable(self._alone(), ALONE, "exec")))
         uses = [node for node in ast.walk(self.tree()) if isinstance(node, ast.Name)]
         for name in free:
             if name in ALWAYS_VISIBLE or name in known:
@@ -189,7 +181,7 @@ class Lambda:
         bracket = "(" if "\n" in text else ""  # only where needed: its partner may be another's
         head = f"made = {bracket}lambda "
         tail = "\n)" if bracket else ""
-        self.source = Source(text, place, f"{head}{text}{tail}", head_columns=len(head))
+        self.source = Source(f"{head}{text}{tail}", place, head=len(head))
         if ":" not in text:
             raise SyntaxProblem("expected a lambda, such as 'n: n * 2': there is no colon", place)
         tree = self.source.tree()
@@ -230,13 +222,13 @@ class Code:
     def __init__(self, text: str, place: Place | None = None) -> None:
         self.text = text
         place = place or Place("<code>", 1, 1)
-        source = _wrap(text, place, "async def")
+        source = _body(text, place)
         inside = list(_own_nodes(source.tree().body[0]))
         self.is_async = any(isinstance(n, ast.Await | ast.AsyncFor | ast.AsyncWith) for n in inside)
         self.is_async |= any(isinstance(n, ast.comprehension) and n.is_async for n in inside)
         self.is_generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in inside)
         self.returns = any(isinstance(n, ast.Return) and n.value is not None for n in inside)
-        self.source = source if self.is_async else _wrap(text, place, "def")
+        self.source = source if self.is_async else replace(source, keyword="def")
         self.source.compile()
 
     def __repr__(self) -> str:
@@ -252,24 +244,24 @@ class Code:
         return function
 
 
-def _wrap(text: str, place: Place, keyword: str) -> Source:
+def _body(text: str, place: Place) -> Source:
     """Return code as the body of a function.
 
     Its common indentation goes; the first line may be indented differently from the rest.
     """
     lead = len(text) - len(text.lstrip("\n"))
-    body = text.strip("\n").expandtabs()
+    body = text.strip("\n")
     first, _, rest = body.partition("\n")
-    for even in (textwrap.dedent(body), f"{first.strip()}\n{textwrap.dedent(rest)}"):
-        head = f"{keyword} made(input, baton):\n"
-        wrapped = head + textwrap.indent(even, "    ") + "\n    pass\n"
-        source = Source(text, place.moved(lead, 0), wrapped, 1, 4, 4)
-        try:
-            ast.parse(wrapped)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        break
-    return source
+    even = textwrap.dedent(body) if body[:1].isspace() else body
+    ways = [
+        Source(each, place.moved(lead, 0), keyword="async def")
+        for each in (even, f"{first.strip()}\n{textwrap.dedent(rest)}")
+    ]
+    for source in ways:
+        with suppress(SyntaxProblem):
+            source.tree()
+            return source
+    return ways[0]
 
 
 def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import operator
 import re
 import types
-import typing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -16,19 +15,28 @@ from piped.batons import BatonPath
 from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
 from piped.errors import Level, Place, Problem, suggest
 from piped.spec.code import SyntaxProblem
-from piped.spec.components import Parameter, Spec, spec_of
+from piped.spec.components import Spec, spec_of
 from piped.spec.dependency import Dependency, dependencies_of
+from piped.spec.imports import BROKEN, told
 from piped.spec.types import ROWS, Input, WrongValue
+from piped.spec.words import example, unannotated, words
 
 T = TypeVar("T")
 
+_Bounds: TypeAlias = tuple[tuple[str, Callable[[Any, Any], Any], str], ...]
+
 INVALID: Final = object()
 
-BOUNDS: Final = (
+BOUNDS: Final[_Bounds] = (
     ("ge", operator.ge, ">="),
     ("gt", operator.gt, ">"),
     ("le", operator.le, "<="),
     ("lt", operator.lt, "<"),
+)
+
+LENGTHS: Final[_Bounds] = (
+    ("min_length", operator.ge, "of length >="),
+    ("max_length", operator.le, "of length <="),
 )
 
 
@@ -55,18 +63,25 @@ class Decoder:
             return self._wrong(
                 node, at, f"expected the parameters of {spec.name}, got {_shown(node)}"
             )
+        if self._asked(spec, node, at, lambda: spec.parameters) is INVALID:
+            return INVALID
         values = {**given, **self._parameters(spec, node, at)}
         self._fail_if_missing(spec, node, at, given)
         if len(self._errors()) > before:
             return INVALID
-        made = spec.component(**values)
-        self.problems += [each.located(node.place, at) for each in _checked(made)]
-        return INVALID if len(self._errors()) > before else made
+        made = self._asked(spec, node, at, lambda: _checked(spec.component(**values)))
+        if made is INVALID:
+            return INVALID
+        component, problems = made
+        self.problems += [_placed(each, node, at) for each in problems]
+        return INVALID if len(self._errors()) > before else component
 
     def section(self, spec: Spec, node: Node, at: str) -> Any:
         """Return the provider that a section of the document describes, or INVALID."""
         if spec.entries is None:
             return self.component(spec, node, at)
+        if self._asked(spec, node, at, lambda: spec.parameters) is INVALID:
+            return INVALID
         parameter = spec.parameters[spec.entries]
         if isinstance(node, Scalar) and node.value is None:
             node = Mapping(node.place)
@@ -80,7 +95,7 @@ class Decoder:
 
         A class with ``__read__(node, decoder, at)`` reads itself: a tree with the user's own keys.
         """
-        bare = _bare(hint)
+        bare = unannotated(hint)
         origin, arguments = get_origin(bare), get_args(bare)
         if origin in (Union, types.UnionType):
             return self._union(hint, bare, node, at)
@@ -94,15 +109,26 @@ class Decoder:
         if isinstance(bare, type) and (spec := spec_of(bare)):
             return self.component(spec, node, at)
         if origin is list and isinstance(node, Sequence):
-            return self._all(
-                [(arguments[0], item, f"{at}[{i}]") for i, item in enumerate(node.items)]
-            )
+            items = [(arguments[0], item, f"{at}[{i}]") for i, item in enumerate(node.items)]
+            return self._bounded(hint, self._all(items), node, at)
         if origin is dict and isinstance(node, Mapping):
             keys = [key if arguments[0] is Any else str(key) for key in node.entries]
             parts = [(arguments[1], e.node, f"{at}.{k}") for k, e in node.items()]
             values = self._all(parts)
-            return INVALID if values is INVALID else dict(zip(keys, values, strict=True))
+            if values is INVALID:
+                return INVALID
+            return self._bounded(hint, dict(zip(keys, values, strict=True)), node, at)
         return self._leaf(hint, node, at)
+
+    def _asked(self, spec: Spec, node: Node, at: str, act: Callable[[], T]) -> T | Any:
+        """Return what a component gives, or INVALID where its own code breaks."""
+        try:
+            return act()
+        except BROKEN as error:
+            module, name = spec.component.__module__, spec.component.__qualname__
+            what = f"{module}.{name} is broken: {told(error, module.partition('.')[0])}"
+            self._report("broken-component", what, node.place, at)
+            return INVALID
 
     def _parameters(self, spec: Spec, node: Mapping, at: str) -> dict[str, Any]:
         values = {}
@@ -122,7 +148,7 @@ class Decoder:
         for key, parameter in spec.parameters.items():
             if parameter.required and key not in node.entries and parameter.field not in given:
                 what = f"{spec.name} needs the parameter '{key}'"
-                hint = f"add {key}: {words(parameter.hint)}"
+                hint = f"add {key}: {example(parameter.hint)}"
                 self._report("missing-parameter", what, node.place, at, hint)
 
     def _union(self, hint: Any, bare: Any, node: Node, at: str) -> Any:
@@ -167,13 +193,16 @@ class Decoder:
         return INVALID
 
     def _bounded(self, hint: Any, value: Any, node: Node, at: str) -> Any:
-        """Return the value of a row's type where it is within the bounds of its `Meta`."""
-        if value is INVALID or not isinstance(value, int | float):
+        """Return a value where it, or its length, is within the bounds of its `Meta`."""
+        measured, bounds = value, BOUNDS
+        if isinstance(value, str | list | dict):
+            measured, bounds = len(value), LENGTHS
+        elif not isinstance(value, int | float):
             return value
         for extra in getattr(hint, "__metadata__", ()):
-            for name, holds, sign in BOUNDS:
+            for name, holds, sign in bounds:
                 bound = getattr(extra, name, None)
-                if bound is not None and not holds(value, bound):
+                if bound is not None and not holds(measured, bound):
                     what = f"expected {words(hint)} {sign} {bound:g}, got {_shown(node)}"
                     return self._wrong(node, at, what)
         return value
@@ -182,7 +211,7 @@ class Decoder:
         external = isinstance(node, Scalar) and node.external
         value = plain(node)
         if external and isinstance(value, str):
-            bare = _bare(hint)
+            bare = unannotated(hint)
             if bare in (str, Any):
                 return value
             value = str(value).strip()
@@ -190,7 +219,7 @@ class Decoder:
             try:
                 return msgspec.convert(value, hint, strict=not external)
             except TypeError:  # msgspec bounds no unions such as `int | float`
-                bare = msgspec.convert(value, _bare(hint), strict=not external)
+                bare = msgspec.convert(value, unannotated(hint), strict=not external)
                 return self._bounded(hint, bare, node, at)
         except msgspec.ValidationError as error:
             return self._wrong(node, at, f"{_worded(error, hint)}, got {_shown(node)}")
@@ -206,47 +235,8 @@ class Decoder:
         return [each for each in self.problems if each.level is Level.ERROR]
 
 
-def words(hint: Any) -> str:
-    """Return a type in words: ``int``, ``duration``, ``'a' or 'b'``, ``list of path``."""
-    *others, last = _choices(hint)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _choices(hint: Any) -> Iterator[str]:
-    """Yield, in words, each type and each value that a type lets one choose from."""
-    bare = _bare(hint)
-    if get_origin(bare) is typing.Literal:
-        yield from map(repr, get_args(bare))
-    elif get_origin(bare) in (Union, types.UnionType):
-        for each in get_args(bare):
-            yield from _choices(each)
-    else:
-        yield _name(bare)
-
-
-def _name(bare: Any) -> str:
-    origin, arguments = get_origin(bare), get_args(bare)
-    if row := ROWS.get(origin or bare):
-        return row.words
-    if origin is Input:
-        return f"{words(arguments[0])} (or !path)"
-    if origin is list:
-        return f"list of {words(arguments[0])}"
-    if origin is dict:
-        return f"mapping of names to {words(arguments[1])}"
-    if bare is type(None):
-        return "null"
-    if bare is Any:
-        return "any value"
-    return "mapping" if spec_of(bare) else str(bare.__name__)
-
-
-def _bare(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
-
-
 def _is_special(hint: Any) -> bool:
-    bare = _bare(hint)
+    bare = unannotated(hint)
     origin = get_origin(bare) or bare
     return (
         origin in ROWS
@@ -273,9 +263,34 @@ def _shown(node: Node) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _checked(made: Any) -> list[Problem]:
-    check = getattr(made, "check", None)
-    return list(check()) if check else []
+def _checked(made: Any) -> tuple[Any, list[Problem]]:
+    """Return a component, and what it says is wrong with it."""
+    if not hasattr(made, "check"):
+        return made, []
+    given = made.check()
+    if not isinstance(given, Iterable):
+        raise TypeError(f"check() gives {type(given).__name__}, expected problems")
+    problems = list(given)
+    for each in problems:
+        if not isinstance(each, Problem):
+            raise TypeError(f"check() yields {type(each).__name__}, expected Problem")
+    return made, problems
 
 
-__all__ = ["INVALID", "Decoder", "Parameter", "words"]
+def _placed(problem: Problem, node: Node, at: str) -> Problem:
+    """Return a problem that names what it is about below a node with its place and whole path."""
+    place = problem.place or _nearest(node, problem.at)
+    return replace(problem, place=place, at=".".join(filter(None, (at, problem.at))))
+
+
+def _nearest(node: Node, path: str) -> Place:
+    """Return the place of what a path below a node leads to, as far as it leads."""
+    children: list[tuple[str, Node]] = []
+    if isinstance(node, Mapping):
+        children = [(str(key), entry.node) for key, entry in node.items()]
+    elif isinstance(node, Sequence):
+        children = [(f"[{i}]", item) for i, item in enumerate(node.items)]
+    for name, child in sorted(children, key=lambda each: -len(each[0])):
+        if path == name or path.startswith((f"{name}.", f"{name}[")):
+            return _nearest(child, path[len(name) :].removeprefix("."))
+    return node.place

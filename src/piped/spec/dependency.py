@@ -94,20 +94,25 @@ def absolute(name: str, pipeline: str) -> str:
         return name
     parts = pipeline.split(".")
     if dots > len(parts):
-        raise ValueError(
-            f"'{name}' leads out of the pipelines: '{pipeline}' has {len(parts)} parts"
-        )
+        count = "1 part" if len(parts) == 1 else f"{len(parts)} parts"
+        raise ValueError(f"'{name}' leads out of the pipelines: '{pipeline}' has {count}")
     return ".".join([*parts[: len(parts) - dots], rest])
 
 
 class Dependencies(dict[str, Dependency[Any]]):
-    """Named resources for code in a document: ``self.dependencies.name`` is the resource."""
+    """Named resources for code in a document: ``self.dependencies.name`` is the resource.
+
+    So is ``self.dependencies["name"]``; the handles are its ``values()``.
+    """
 
     __slots__ = ()
 
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name).value
+
     def __getattr__(self, name: str) -> Any:
         try:
-            return self[name].value
+            return self[name]
         except KeyError:
             raise AttributeError(f"no dependency '{name}'") from None
 

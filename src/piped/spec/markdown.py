@@ -15,10 +15,11 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 from msgspec import Meta
 
 from piped.batons import MISSING, BatonPath
+from piped.spec.bases import Provider
 from piped.spec.code import Code, Lambda
-from piped.spec.components import Parameter, Provider, Spec, spec_of
-from piped.spec.decode import words
+from piped.spec.components import Parameter, Spec, spec_of
 from piped.spec.types import SIZES, Duration, Input, Size
+from piped.spec.words import unannotated, words
 
 SECTIONS: Final = ("Example", "Raises")
 
@@ -157,7 +158,7 @@ def default_text(parameter: Parameter) -> str:
     """Return the default of a parameter as it would be written in a document."""
     if parameter.required:
         return "*required*"
-    value, bare = parameter.default, _bare(parameter.hint)
+    value, bare = parameter.default, unannotated(parameter.hint)
     if value is MISSING:
         return "*none*"
     if isinstance(value, BatonPath) and value.startswith("<"):
@@ -212,7 +213,7 @@ def parts_of(spec: Spec, path: str) -> Iterator[tuple[str, Spec]]:
 
 
 def _marked(hint: Any) -> Iterator[tuple[str, Spec]]:
-    bare = _bare(hint)
+    bare = unannotated(hint)
     if isinstance(bare, type) and (spec := spec_of(bare)):
         yield "", spec
         return
@@ -220,10 +221,6 @@ def _marked(hint: Any) -> Iterator[tuple[str, Spec]]:
     suffix = suffixes.get(get_origin(bare), "")
     for inner in get_args(bare):
         yield from ((suffix + more, spec) for more, spec in _marked(inner))
-
-
-def _bare(hint: Any) -> Any:
-    return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
 def _root(spec: Spec) -> str:

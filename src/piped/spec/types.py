@@ -6,6 +6,7 @@ a new type is one new row.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from piped.batons import MISSING, Baton, BatonPath, getter
 from piped.document.nodes import Mapping as MappingNode
 from piped.document.nodes import Node, Scalar, plain
 from piped.errors import Place
-from piped.spec.code import Code, Lambda, Namespace, find_python
+from piped.spec.code import Code, Lambda, Namespace
 from piped.spec.dependency import Dependencies, Dependency, PipelineName
+from piped.spec.imports import find_python
 
 T = TypeVar("T")
 
@@ -58,9 +60,10 @@ class WrongValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One parameter type: its name in words, how it is read, and its JSON Schema."""
+    """One parameter type: its name in words, a value, how it is read, and its JSON Schema."""
 
     words: str
+    example: str
     read: Callable[[Node], Any]
     schema: Mapping[str, Any]
 
@@ -73,22 +76,23 @@ def _text_of(node: Node, words: str) -> str:
 
 def _read_duration(node: Node) -> float:
     value = node.value if isinstance(node, Scalar) else None
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)?", str(value).strip())
-    if not isinstance(value, str) or not match:
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)?", value.strip())
+        value = float(match[1]) * UNITS[match[2] or "s"] if match else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise WrongValue(f"expected a duration such as 2s or 250ms, got {plain(node)!r}")
-    return float(match[1]) * UNITS[match[2] or "s"]
+    return float(value)
 
 
 def _read_size(node: Node) -> int:
     value = node.value if isinstance(node, Scalar) else None
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
-    if not isinstance(value, str) or not match or match[2] not in SIZES:
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
+        size = float(match[1]) * SIZES[match[2]] if match and match[2] in SIZES else math.inf
+        value = int(size) if size < math.inf else None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise WrongValue(f"expected a size such as 64KiB or 1MiB, got {plain(node)!r}")
-    return int(float(match[1]) * SIZES[match[2]])
+    return value
 
 
 def _read_path(node: Node) -> BatonPath:
@@ -154,15 +158,16 @@ def _read_dependencies(node: Node) -> Dependencies:
 
 
 _TEXT: Final = {"type": "string"}
+_NAME: Final = {"type": ["string", "object"]}
 
 ROWS: Final[Mapping[Any, Row]] = {
-    Duration: Row("duration", _read_duration, {"type": ["number", "string"]}),
-    Size: Row("size", _read_size, {"type": ["integer", "string"]}),
-    BatonPath: Row("path", _read_path, _TEXT),
-    Lambda: Row("lambda", _read_lambda, _TEXT),
-    Code: Row("code", _read_code, _TEXT),
-    Namespace: Row("namespace", _read_namespace, {"type": "object"}),
-    Dependency: Row("resource", _read_dependency, {"type": ["string", "object"]}),
-    PipelineName: Row("pipeline", _read_pipeline, {"type": ["string", "object"]}),
-    Dependencies: Row("resources", _read_dependencies, {"type": "object"}),
+    Duration: Row("duration", "2s", _read_duration, {"type": ["number", "string"]}),
+    Size: Row("size", "1MiB", _read_size, {"type": ["integer", "string"]}),
+    BatonPath: Row("path", "request.args", _read_path, _TEXT),
+    Lambda: Row("lambda", "'n: n * 2'", _read_lambda, _TEXT),
+    Code: Row("code", "return input * 2", _read_code, _TEXT),
+    Namespace: Row("namespace", "{time: time.time}", _read_namespace, {"type": "object"}),
+    Dependency: Row("resource", "context.pending", _read_dependency, _NAME),
+    PipelineName: Row("pipeline", "web.compute", _read_pipeline, _NAME),
+    Dependencies: Row("resources", "{it: context.it}", _read_dependencies, {"type": "object"}),
 }

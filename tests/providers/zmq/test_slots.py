@@ -49,3 +49,18 @@ async def test_the_number_of_a_message_that_fails_is_told() -> None:
             slots.treat(baton)
 
     assert told == [2]
+
+
+async def test_a_processor_that_is_lost_for_good_leaves_the_other_queues_alone() -> None:
+    processor = bound(Recorder())
+    resource: Any = processor.resource
+    resource.failed("the address is nonsense")
+
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as group:
+            assert not Slots("jobs", processor, 1, group, ignore, ignore).has_room()
+
+    reason = f"'{resource.name}' has failed for good: the address is nonsense"
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("queue is read no more", reason)
+    ]

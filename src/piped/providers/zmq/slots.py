@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from piped.engine.journey import journey, new_journey
+from piped.errors import ResourceError
 from piped.providers.zmq.messages import Message
 from piped.spec import Dependency
 
@@ -93,7 +94,11 @@ class Slots:
             task.cancel()
 
     async def _wait_for_processor(self) -> None:
-        await self._processor.wait()
+        try:
+            await self._processor.wait()
+        except ResourceError as error:  # for good: the queue stays unread, and the others go on
+            log.error("queue is read no more", queue=self._name, reason=str(error))
+            return
         self._waiter = None
         self._wake()
 

@@ -1,0 +1,52 @@
+"""A graph: processors that know their consumers and error consumers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from piped.errors import Place
+from piped.spec import Processor
+
+
+@dataclass(slots=True, eq=False)
+class GraphNode:
+    """One processor in a graph, with the place it was written at."""
+
+    processor: Processor
+    name: str
+    place: Place
+    at: str
+    consumers: list[GraphNode] = field(default_factory=list)
+    error_consumers: list[GraphNode] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.at} ({self.place})"
+
+
+@dataclass(slots=True, eq=False)
+class Graph:
+    """The processors of one pipeline; batons enter at its sources."""
+
+    name: str
+    place: Place
+    at: str
+    sources: list[GraphNode]
+    max_turns: int
+
+    def nodes(self) -> Iterator[GraphNode]:
+        """Yield each node once, breadth first, error consumers included."""
+        yield from reachable(self.sources)
+
+
+def reachable(sources: Iterable[GraphNode], errors: bool = True) -> Iterator[GraphNode]:
+    """Yield each node that batons can reach, once, breadth first."""
+    queue, seen = deque(sources), set()
+    while queue:
+        node = queue.popleft()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            queue += node.consumers
+            queue += node.error_consumers if errors else ()
