@@ -102,8 +102,7 @@ def made_of(text: str, resources: dict[str, Any]) -> Any:
     made, found = decoded(text)
     assert found == []
     assert made is not INVALID
-    if hasattr(made, "home"):
-        made.home = HOME
+    made.home = HOME
     for dependency in dependencies_of(made):
         if isinstance(dependency, PipelineName):
             dependency.resolve(HOME)

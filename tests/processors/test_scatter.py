@@ -97,10 +97,19 @@ def test_scatter_gather_puts_prefixes_before_its_paths(run: Run) -> None:
 
 
 def test_scatter_gather_refuses_paths_with_empty_parts(problems: Problems) -> None:
-    text = "scatter-gather: {input_path_prefix: 'given.', mapping: [{pipeline: sum}]}"
+    text = """
+        scatter-gather:
+          input_path_prefix: "given."
+          output_path_prefix: "made."
+          mapping:
+            - {pipeline: sum}
+            - {pipeline: sum, input_path: a, output_path: ""}
+            - {pipeline: sum, input_path: a, output_path: null}
+    """
 
     assert problems(text) == [
-        "expected a path into the baton, got 'given.', which has an empty part"
+        "expected a path into the baton, got 'given.', which has an empty part",
+        "expected a path into the baton, got 'made.', which has an empty part",
     ]
 
 

@@ -8,9 +8,8 @@ from dataclasses import field
 from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
-from piped.batons import MISSING, Baton, getter, setter
+from piped.batons import MISSING, Baton, fresh, getter, setter
 from piped.errors import Problem
-from piped.processors._fresh import fresh
 from piped.spec import (
     SAME_AS_INPUT,
     Code,
@@ -64,9 +63,6 @@ class EvalLambda(InputOutputProcessor):
 
     def check(self) -> Iterable[Problem]:
         yield from self.lambda_.check(self.namespace)
-
-    def process_input(self, value: Any, baton: Baton) -> Any:
-        return self.call()(value, baton)
 
     def call(self) -> Callable[[Any, Baton], Any]:
         function = self.lambda_.compile(self.namespace, self)
@@ -199,14 +195,11 @@ class ExecCode(InputOutputProcessor):
     def check(self) -> Iterable[Problem]:
         yield from self.code.check(self.namespace)
         if self.code.is_generator and self.code.is_async:
-            yield Problem("generator-code", "code that awaits cannot yield")
+            yield Problem("generator-code", "code that awaits cannot yield", at="code")
         elif self.code.is_generator and not self.inline_callbacks:
             what = "code that yields is a generator, which nobody would run"
             hint = "write 'await', or add inline_callbacks: true"
-            yield Problem("generator-code", what, hint=hint)
-
-    def process_input(self, value: Any, baton: Baton) -> Any:
-        return self.call()(value, baton)
+            yield Problem("generator-code", what, at="code", hint=hint)
 
     def call(self) -> Callable[[Any, Baton], Any]:
         function = self.code.compile(self.namespace, self)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import Annotated, Any, Final
 
-from piped.batons import Baton, BatonPath, setter
+from piped.batons import BatonPath, setter
 from piped.errors import Problem
 from piped.spec import Dependency, Meta, Processor, Step, processor
 
@@ -35,10 +35,8 @@ class FetchContext(Processor):
 
     def check(self) -> Iterable[Problem]:
         if self.output_path is None:
-            yield Problem("wrong-value", "expected a path for 'output_path', got None")
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+            what = "expected a path for 'output_path', got None"
+            yield Problem("wrong-value", what, at="output_path")
 
     def step(self) -> Step:
         path = self.output_path

@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Annotated, Any, Final, NoReturn
 
-from piped.batons import Baton, BatonPath, setter
+from piped.batons import Baton, BatonPath, fresh, setter
 from piped.errors import PipelineError, Problem, suggest
-from piped.processors._fresh import fresh
 from piped.spec import Meta, Processor, Step, find_python, processor
 
 BUILTINS: Final = [
@@ -33,13 +32,15 @@ def _exception(name: str) -> type[Exception]:
     return found
 
 
-def _problems(names: Iterable[str]) -> Iterable[Problem]:
-    for name in names:
+def _problems(names: Mapping[str, str]) -> Iterable[Problem]:
+    """Yield what is wrong with the names of exceptions, by the parameters that have them."""
+    for at, name in names.items():
         try:
             _exception(name)
         except ValueError as error:
             hint = "" if "." in name.removeprefix("exceptions.") else _near(name)
-            yield Problem("unknown-exception", f"'{name}' is no exception: {error}", hint=hint)
+            what = f"'{name}' is no exception: {error}"
+            yield Problem("unknown-exception", what, at=at, hint=hint)
 
 
 def _near(name: str) -> str:
@@ -70,10 +71,7 @@ class RaiseException(Processor):
     )
 
     def check(self) -> Iterable[Problem]:
-        return _problems([self.type])
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+        return _problems({"type": self.type})
 
     def step(self) -> Step:
         kind = _exception(self.type)
@@ -109,13 +107,13 @@ class TrapFailure(Processor):
     ] = None
 
     def check(self) -> Iterable[Problem]:
-        return _problems(self._names())
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+        if isinstance(self.error_types, str):
+            return _problems({"error_types": self.error_types})
+        return _problems({f"error_types[{i}]": name for i, name in enumerate(self.error_types)})
 
     def step(self) -> Step:
-        trapped = tuple(_exception(name) for name in self._names())
+        names = [self.error_types] if isinstance(self.error_types, str) else self.error_types
+        trapped = tuple(map(_exception, names))
         put = None if self.output_path is None else setter(self.output_path)
 
         def step(baton: Baton) -> Baton:
@@ -127,9 +125,6 @@ class TrapFailure(Processor):
             return baton if put is None else put(baton, failure)
 
         return step
-
-    def _names(self) -> list[str]:
-        return [self.error_types] if isinstance(self.error_types, str) else self.error_types
 
 
 @processor("print-failure-traceback")

@@ -98,9 +98,6 @@ class ForEach(InputOutputProcessor):
     def check(self) -> Iterable[Problem]:
         yield from self.result_processor.check(self.namespace)
 
-    def process_input(self, value: Any, baton: Baton) -> Any:
-        return self.call()(value, baton)
-
     def call(self) -> Callable[[Any, Baton], Any]:
         pipeline = self.pipeline.value
         pick = self.result_processor.compile(self.namespace, self)

@@ -43,10 +43,6 @@ class EncodeJson(InputOutputProcessor):
     def check(self) -> Iterable[Problem]:
         yield from _problems("encoder", self.encoder, "encode")
 
-    def process_input(self, value: Any, baton: Baton) -> str:
-        text: str = self.call()(value, baton)
-        return text
-
     def call(self) -> Callable[[Any, Baton], Any]:
         encode, indent = _json.encode, self.indent
         if self.encoder is not None:
@@ -90,9 +86,6 @@ class DecodeJson(InputOutputProcessor):
     def check(self) -> Iterable[Problem]:
         yield from _problems("decoder", self.decoder, "decode")
 
-    def process_input(self, value: Any, baton: Baton) -> Any:
-        return self.call()(value, baton)
-
     def call(self) -> Callable[[Any, Baton], Any]:
         decode = _json.decode if self.decoder is None else _made(self.decoder).decode
         wants_text = self.decoder is not None
@@ -125,7 +118,12 @@ def _problems(parameter: str, name: str | None, method: str) -> Iterable[Problem
     try:
         found = find_python(name)
     except ValueError as error:
-        yield Problem("unknown-name", f"'{name}' cannot be the {parameter}: {error}")
+        yield _no(parameter, name, f"{error}")
         return
     if not hasattr(found, method):
-        yield Problem("unknown-name", f"'{name}' cannot be the {parameter}: it has no {method}()")
+        yield _no(parameter, name, f"it has no {method}()")
+
+
+def _no(parameter: str, name: str, reason: str) -> Problem:
+    what = f"'{name}' cannot be the {parameter}: {reason}"
+    return Problem("unknown-name", what, at=parameter)

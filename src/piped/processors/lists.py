@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem
 from piped.processors._shown import kind_of
-from piped.processors.mapping import prefixed
+from piped.processors.mapping import prefixed, wrong_paths
 from piped.spec import SAME_AS_INPUT, Meta, Processor, Step, processor
 
 METHODS: Final = (MethodType, BuiltinMethodType)
@@ -34,14 +34,8 @@ class FlattenNestedLists(Processor):
     path_prefix: Annotated[str, Meta(description="Text put before each path.")] = ""
 
     def check(self) -> Iterable[Problem]:
-        for path in self.paths:
-            try:
-                prefixed(self.path_prefix, path)
-            except ValueError as error:
-                yield Problem("wrong-mapping", f"{error}")
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+        paths = {f"paths[{index}]": path for index, path in enumerate(self.paths)}
+        return wrong_paths(self.path_prefix, paths)
 
     def step(self) -> Step:
         paths = [prefixed(self.path_prefix, path) for path in self.paths]
@@ -103,9 +97,6 @@ class GroupByValue(Processor):
         BatonPath, Meta(description="Where the groups go; '' replaces the baton.")
     ] = SAME_AS_INPUT
     fallback: Annotated[Any, Meta(description="The group of the items without a value.")] = None
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
 
     def step(self) -> Step:
         same = self.output_path is SAME_AS_INPUT

@@ -50,10 +50,7 @@ class Log(Processor):
         if (self.message is None) is (self.message_path is None):
             got = "neither" if self.message is None else "both"
             what = f"expected exactly one of 'message' and 'message_path', got {got}"
-            yield Problem("exactly-one", what)
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+            yield Problem("exactly-one", what, at="" if self.message is None else "message_path")
 
     def step(self) -> Step:
         log, level = logging.getLogger(self.logger_name), LEVELS[self.level]
@@ -91,9 +88,6 @@ class PrettyPrint(Processor):
 
     def check(self) -> Iterable[Problem]:
         yield from self.formatter.check(self.namespace)
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
 
     def step(self) -> Step:
         get, form = getter(self.path, None), self.formatter.compile(self.namespace, self)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
-from piped.batons import MISSING, Baton, BatonPath, getter, setter
+from piped.batons import MISSING, Baton, BatonPath, fresh, getter, setter
 from piped.errors import Problem, suggest
-from piped.processors._fresh import fresh
 from piped.processors._shown import shown
 from piped.spec import Meta, Processor, Step, undeclared
 
@@ -47,6 +46,7 @@ class MappingProcessor(Processor):
     A subclass gives ``process_mapping``, and may name options that entries can have in ``extras``.
     """
 
+    __verbs__: ClassVar[tuple[str, ...]] = ("process_mapping",)
     extras: ClassVar[Mapping[str, Any]] = {}  # the further options of an entry, and their defaults
 
     mapping: Annotated[
@@ -93,9 +93,6 @@ class MappingProcessor(Processor):
         """Return the entries of the mapping, in the order written."""
         return [each for each in self._read() if isinstance(each, Entry)]
 
-    def process(self, baton: Baton) -> Any:
-        return self.step()(baton)
-
     def step(self) -> Step:
         ways = [(entry, self.source(entry), self.sink(entry)) for entry in self.entries()]
         call, skip = self.process_mapping, self.skip_if_nonexistent
@@ -127,13 +124,18 @@ class MappingProcessor(Processor):
         return async_step if self.is_async else step
 
     def _read(self) -> Iterator[Entry | Problem]:
-        given = self.mapping
-        parts = [{key: given[key]} for key in given] if isinstance(given, dict) else given
-        for part in parts:
+        read = _Reader(self.extras, self.input_path_prefix, self.output_path_prefix)
+        for at, part in self._parts():
             try:
-                yield _Reader(self.extras, self.input_path_prefix, self.output_path_prefix)(part)
+                yield read(part)
             except _WrongEntry as error:
-                yield Problem("wrong-mapping", f"{error}", hint=error.hint)
+                yield Problem("wrong-mapping", f"{error}", at=f"mapping{at}", hint=error.hint)
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        if isinstance(self.mapping, dict):
+            yield from ((f".{key}", {key: target}) for key, target in self.mapping.items())
+        else:
+            yield from ((f"[{index}]", part) for index, part in enumerate(self.mapping))
 
 
 @dataclass(slots=True)
@@ -195,3 +197,12 @@ def prefixed(prefix: str, path: Any) -> BatonPath:
     if whole and not all(whole.split(".")):
         raise _WrongEntry(f"expected a path into the baton, got {whole!r}, which has an empty part")
     return BatonPath(whole)
+
+
+def wrong_paths(prefix: str, paths: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with paths that text is put before, by the parameters that have them."""
+    for at, path in paths.items():
+        try:
+            prefixed(prefix, path)
+        except ValueError as error:
+            yield Problem("wrong-mapping", f"{error}", at=at)

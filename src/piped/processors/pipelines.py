@@ -53,7 +53,6 @@ class RunPipeline(InputOutputProcessor):
     trace_path: Annotated[
         BatonPath | None, Meta(description="Where to store what happened at each step.")
     ] = None
-    home: str = field(default="", init=False)
     _pipelines: Dependency[Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -76,13 +75,10 @@ class RunPipeline(InputOutputProcessor):
         if (self.pipeline is None) is (self.pipeline_path is None):
             got = "neither" if self.pipeline is None else "both"
             what = f"expected exactly one of 'pipeline' and 'pipeline_path', got {got}"
-            yield Problem("exactly-one", what)
+            yield Problem("exactly-one", what, at="" if self.pipeline is None else "pipeline_path")
         if self.trace_path == "":
             what = "expected a path for 'trace_path', got '', which is the whole baton"
-            yield Problem("wrong-value", what)
-
-    def process_input(self, value: Any, baton: Baton) -> Any:
-        return self.call()(value, baton)
+            yield Problem("wrong-value", what, at="trace_path")
 
     def call(self) -> Callable[[Any, Baton], Any]:
         find = self._finder()

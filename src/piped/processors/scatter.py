@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import Problem, TooDeep
-from piped.processors.mapping import prefixed
+from piped.processors.mapping import prefixed, wrong_paths
 from piped.processors.parallel import at_once
 from piped.spec import Meta, PipelineName, Processor, Step, part, processor
 
@@ -107,15 +107,12 @@ class ScatterGather(Processor):
         )
 
     def check(self) -> Iterable[Problem]:
-        for each in self.mapping:
-            try:
-                prefixed(self.input_path_prefix, each.input_path)
-                prefixed(self.output_path_prefix, each.output_path or "x")
-            except ValueError as error:
-                yield Problem("wrong-mapping", f"{error}", each.pipeline.place)
-
-    def process(self, baton: Baton) -> Any:
-        return self.step()(baton)
+        for index, each in enumerate(self.mapping):
+            at = f"mapping[{index}]"
+            yield from wrong_paths(self.input_path_prefix, {f"{at}.input_path": each.input_path})
+            if each.output_path is not None:
+                output = {f"{at}.output_path": each.output_path}
+                yield from wrong_paths(self.output_path_prefix, output)
 
     def step(self) -> Step:
         ways = [self._way(each) for each in self.mapping]

@@ -38,16 +38,12 @@ class FormatString(InputOutputProcessor):
         if (self.format is None) is (self.format_path is None):
             got = "neither" if self.format is None else "both"
             what = f"expected exactly one of 'format' and 'format_path', got {got}"
-            yield Problem("exactly-one", what)
+            yield Problem("exactly-one", what, at="" if self.format is None else "format_path")
         try:
             list(Formatter().parse(self.format or ""))
         except ValueError as error:
             what = f"expected a format, got {shown(self.format)}: {str(error).lower()}"
-            yield Problem("wrong-value", what)
-
-    def process_input(self, value: Any, baton: Baton) -> str:
-        text: str = self.call()(value, baton)
-        return text
+            yield Problem("wrong-value", what, at="format")
 
     def call(self) -> Callable[[Any, Baton], Any]:
         given, unpack = self.format, self.unpack

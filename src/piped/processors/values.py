@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from piped import batons
-from piped.batons import MISSING, Baton, BatonPath, getter, setter
+from piped.batons import MISSING, Baton, BatonPath, fresh, getter, setter
 from piped.errors import BatonError, Problem
-from piped.processors._fresh import fresh
 from piped.processors._shown import kind_of
-from piped.processors.mapping import Entry, MappingProcessor, Put, prefixed
+from piped.processors.mapping import Entry, MappingProcessor, Put, prefixed, wrong_paths
 from piped.spec import Meta, Processor, Step, processor
 
 
@@ -29,9 +28,6 @@ class SetValue(Processor):
 
     path: Annotated[BatonPath, Meta(description="Where the value goes; '' replaces the baton.")]
     value: Annotated[Any, Meta(description="The value.")]
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
 
     def step(self) -> Step:
         put, value = setter(self.path), fresh(self.value)
@@ -54,14 +50,7 @@ class SetValues(Processor):
     path_prefix: Annotated[str, Meta(description="Text put before each path.")] = ""
 
     def check(self) -> Iterable[Problem]:
-        for path in self.mapping:
-            try:
-                prefixed(self.path_prefix, path)
-            except ValueError as error:
-                yield Problem("wrong-mapping", f"{error}")
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+        return wrong_paths(self.path_prefix, {f"mapping.{path}": path for path in self.mapping})
 
     def step(self) -> Step:
         ways = [
@@ -145,12 +134,10 @@ class CleanBaton(Processor):
     def check(self) -> Iterable[Problem]:
         if not self.keep and not self.remove:
             yield Problem("missing-parameter", "clean-baton needs 'keep' or 'remove', got neither")
-        if "" in (*(self.keep or ()), *(self.remove or ())):
-            what = "expected paths into the baton, got '', which is the whole baton"
-            yield Problem("wrong-value", what)
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+        for name, paths in (("keep", self.keep or []), ("remove", self.remove or [])):
+            if "" in paths:
+                what = "expected paths into the baton, got '', which is the whole baton"
+                yield Problem("wrong-value", what, at=f"{name}[{paths.index(BatonPath(''))}]")
 
     def step(self) -> Step:
         remove = self.remove or []
@@ -189,9 +176,6 @@ class IncrementCounter(Processor):
 
     counter_path: Annotated[BatonPath, Meta(description="Where the number is.")]
     increment: Annotated[int | float, Meta(description="How much is added.")] = 1
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
 
     def step(self) -> Step:
         path, increment = self.counter_path, self.increment

@@ -97,26 +97,25 @@ class WriteWebResponse(Processor):
     def check(self) -> Iterable[Problem]:
         code = self.response_code
         if isinstance(code, int) and not 200 <= code <= 599:
-            yield Problem("wrong-value", f"expected a status from 200 to 599, got {code}")
+            what = f"expected a status from 200 to 599, got {code}"
+            yield Problem("wrong-value", what, at="response_code")
         if isinstance(code, str) and code not in CODES:
             what = f"expected a status such as NOT_FOUND, got {shown(code)}"
-            yield Problem("wrong-value", what, hint=suggest(code.upper(), CODES))
+            hint = suggest(code.upper(), CODES)
+            yield Problem("wrong-value", what, at="response_code", hint=hint)
         try:
             codecs.lookup(self.encoding)
         except LookupError:
-            yield Problem(
-                "wrong-value", f"expected an encoding such as utf8, got {shown(self.encoding)}"
-            )
+            what = f"expected an encoding such as utf8, got {shown(self.encoding)}"
+            yield Problem("wrong-value", what, at="encoding")
             return
         try:
             if self.fallback_content is not MISSING:
                 self._body(self.fallback_content)
         except BatonError as error:
-            yield Problem("wrong-value", f"wrong 'fallback_content': {error}")
-        yield from _header_problems("content-type", self.content_type or "")
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+            what = f"wrong 'fallback_content': {error}"
+            yield Problem("wrong-value", what, at="fallback_content")
+        yield from _header_problems("content-type", self.content_type or "", "content_type")
 
     def step(self) -> Step:
         get_request = _request_getter(self.request_path)
@@ -189,10 +188,7 @@ class SetHttpHeaders(Processor):
 
     def check(self) -> Iterable[Problem]:
         for name, value in self._fields():
-            yield from _header_problems(name, value)
-
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
+            yield from _header_problems(name, value, f"headers.{name}")
 
     def step(self) -> Step:
         get_request = _request_getter(self.request_path)
@@ -218,12 +214,13 @@ class SetHttpHeaders(Processor):
         ]
 
 
-def _header_problems(name: str, value: str) -> Iterable[Problem]:
+def _header_problems(name: str, value: str, at: str) -> Iterable[Problem]:
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
-        yield Problem("wrong-header", f"expected the name of a header, got {shown(name)}")
+        what = f"expected the name of a header, got {shown(name)}"
+        yield Problem("wrong-header", what, at=at)
     elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
         what = f"the header '{name}' must not have control signs, got {shown(value)}"
-        yield Problem("wrong-header", what)
+        yield Problem("wrong-header", what, at=at)
 
 
 @processor("extract-web-request-arguments")

@@ -49,9 +49,6 @@ class SendZmqMessage(Processor):
     def is_async(self) -> bool:
         return self.retries is not None
 
-    def process(self, baton: Baton) -> Any:
-        return self.step()(baton)
-
     def step(self) -> Step:
         message, queue = self._reader(), self._queue
 
