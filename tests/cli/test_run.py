@@ -142,6 +142,25 @@ def test_run_gives_each_line_of_a_request_its_id(
     assert [page.json()["id"], other.json()["id"]] == [each["journey"] for each in failures]
 
 
+def test_a_signal_in_the_midst_of_a_journey_is_no_part_of_it(
+    start: Processes, folder: Path, write: Write
+) -> None:
+    write(
+        "system-events: {startup: {e: pipeline.end}}\n"
+        "pipelines:\n"
+        "    end:\n"
+        "        - eval-lambda:\n"
+        "            namespace: {send: signal.raise_signal, SIGTERM: signal.SIGTERM}\n"
+        "            lambda: 'b: send(SIGTERM)'\n"
+        "        - log: {message: sent}\n"
+    )
+    process = start("run", "service.yaml", cwd=folder)
+
+    assert process.ended() == 0
+    bears = {each["event"]: "journey" in each for each in lines_of(process)}
+    assert (bears["sent"], bears["stopping"]) == (True, False)
+
+
 def test_run_is_readable_on_a_terminal(folder: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}

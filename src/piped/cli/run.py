@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import os
 import resource
@@ -97,7 +98,8 @@ async def serve(service: Service, began: float, pidfile: str | None) -> int:
         if not (is_first and is_started):
             task.cancel()
 
-    watch_signals(lambda name: loop.call_soon_threadsafe(on_signal, name))
+    outside = contextvars.copy_context()  # a signal comes in the midst of any request
+    watch_signals(lambda name: loop.call_soon_threadsafe(on_signal, name, context=outside))
     try:
         with written(pidfile):
             async with service:
