@@ -16,7 +16,16 @@ from piped.document import parse
 from piped.document.nodes import Mapping
 from piped.errors import Problem
 from piped.resources import Resource
-from piped.spec import INVALID, Decoder, PipelineName, Processor, Spec, dependencies_of, spec_of
+from piped.spec import (
+    INVALID,
+    Decoder,
+    PipelineName,
+    Processor,
+    Spec,
+    absolute,
+    dependencies_of,
+    spec_of,
+)
 
 HOME = "web.compute"  # the pipeline in which the processors of the tests are written
 
@@ -105,7 +114,7 @@ def made_of(text: str, resources: dict[str, Any]) -> Any:
     made.home = HOME
     for dependency in dependencies_of(made):
         if isinstance(dependency, PipelineName):
-            dependency.resolve(HOME)
+            dependency.name = f"pipeline.{absolute(dependency.name, HOME)}"
         value = resources.get(dependency.name)
         if dependency.name.startswith("pipeline.") and inspect.isfunction(value):
             value = FakePipeline(value)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import pytest
 
 from piped.batons import Baton, BatonPath
-from piped.engine.keys import RESERVED
+from piped.engine.keys import FLOW
 from piped.errors import UndeclaredAwait
 from piped.spec import (
     STEP_KEYS,
@@ -426,4 +426,4 @@ def test_a_class_that_cannot_be_what_it_is_marked_as_is_refused(text: str) -> No
 
 
 def test_the_keys_that_no_parameter_can_have_are_those_of_a_step() -> None:
-    assert set(RESERVED) - {"inline-pipeline", "__processor__"} == STEP_KEYS
+    assert {*FLOW, "id", "existing"} == STEP_KEYS

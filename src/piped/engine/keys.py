@@ -8,9 +8,10 @@ from typing import Final
 
 from piped.document.nodes import Mapping, Node, Sequence
 from piped.errors import Place, Problem
+from piped.spec import STEP_KEYS
 
 FLOW: Final = ("consumers", "chained_consumers", "error_consumers", "chained_error_consumers")
-RESERVED: Final = (*FLOW, "id", "existing", "inline-pipeline", "__processor__")
+RESERVED: Final = STEP_KEYS | {"inline-pipeline", "__processor__"}
 MAKES_A_PIPELINE: Final = ("chained_consumers", "consumers", "inherits")
 PIPELINE_KEYS: Final = (*FLOW, "inherits", "overrides", "max_turns")
 

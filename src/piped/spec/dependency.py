@@ -77,10 +77,6 @@ class PipelineName(Dependency[Any]):
 
     __slots__ = ()
 
-    def resolve(self, pipeline: str) -> None:
-        """Make the name absolute, as it is written in that pipeline."""
-        self.name = f"pipeline.{absolute(self.name, pipeline)}"
-
 
 def absolute(name: str, pipeline: str) -> str:
     """Return the absolute name of a pipeline that is named in another one.

@@ -64,9 +64,6 @@ class CreateStatustestReporter(Processor):
         "reporter"
     )
 
-    def process(self, baton: Baton) -> Baton:
-        return self.step()(baton)
-
     def step(self) -> Step:
         make = Reporter if self.reporter is None else find_python(self.reporter)
         put = setter(self.output_path)

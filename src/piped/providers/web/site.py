@@ -99,8 +99,6 @@ class Site(Provider):
         Duration, Meta(description="How long a client may read nothing of its answer.")
     ] = Duration(30)
 
-    drain_s: float = field(default=25.0, init=False)
-    is_debug: bool = field(default=False, init=False)
     counters: Counters = field(default_factory=Counters, init=False)
 
     def offers(self) -> Iterable[str]:
