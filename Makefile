@@ -40,11 +40,14 @@ lint: install  ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-docs: install  ## write the reference pages from the declarations
+docs: install  ## write the reference pages from the declarations, and the site into build/site
 	@$(BIN)/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html; to search it: $(BIN)/python -m http.server -d build/site"
 
 bench: install  ## measure, beside something else in the same run
 	@$(BIN)/python bench/engine.py
+	@$(BIN)/python bench/startup.py
 
 clean:  ## remove what the other words have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -98,6 +98,49 @@ async def watch(pulled):
 '''
 
 
+CALLER = '''\
+from contextlib import asynccontextmanager
+from dataclasses import field
+from piped import Provider, part, provider
+from piped.spec import PipelineName
+
+@part
+class Leg:
+    """Goes to a pipeline."""
+
+    target: PipelineName
+
+@provider("walker")
+class Walker(Provider):
+    """Sends a baton to a pipeline, and to that of each leg."""
+
+    target: PipelineName
+    legs: list[Leg] = field(default_factory=list)
+
+    def feeds(self):
+        return True
+
+    @asynccontextmanager
+    async def running(self):
+        for each in (self.target, *(leg.target for leg in self.legs)):
+            await each.deliver({})
+        yield {}
+'''
+
+WALKED = """\
+plugins: {bundles: {mine: [bundle_walker]}}
+contexts: {seen: {}}
+walker:
+    target: %s
+    legs: %s
+pipelines:
+    seen: [{fetch-context: {context: seen, output_path: ""}}]
+    go:
+        - fetch-context: {context: seen, output_path: ""}
+        - increment-counter: {counter_path: count}
+"""
+
+
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     """Load a document of this text; its folder is importable for the time of the test."""
@@ -147,6 +190,49 @@ async def test_a_service_is_called_by_the_name_of_a_pipeline(load: Load) -> None
 
     assert results == same == [10]
     assert not results.stopped
+
+
+def add_walker(folder: Path) -> None:
+    (folder / "bundle_walker").mkdir()
+    (folder / "bundle_walker" / "__init__.py").write_text(CALLER)
+
+
+async def test_a_provider_and_its_parts_may_name_pipelines(load: Load, tmp_path: Path) -> None:
+    add_walker(tmp_path)
+
+    async with load(
+        WALKED % ("go", "[{target: pipeline.go}, {target: {provider: go}}]")
+    ) as service:
+        seen = await service.call("seen", {})
+
+    assert seen == [{"count": 3}]
+
+
+async def test_a_pipeline_that_a_provider_names_is_one_below_pipelines(
+    load: Load, tmp_path: Path
+) -> None:
+    add_walker(tmp_path)
+
+    with pytest.raises(ConfigError) as caught:
+        load(WALKED % ("[passthrough]", "[{target: .go}, {target: goo}, {target: [passthrough]}]"))
+
+    file = tmp_path / "service.yaml"
+    assert [str(each) for each in caught.value.problems] == [
+        f"{file}:4:13: error[not-a-pipeline]: expected the name of a pipeline, got a list of"
+        " steps\n"
+        "    at: walker.target\n"
+        "    hint: write the steps below 'pipelines', and name that pipeline here",
+        f"{file}:5:21: error[unknown-resource]: nobody provides '.go'\n"
+        "    at: walker.legs[0].target\n"
+        "    hint: relative names work inside pipelines only: write 'pipeline.' and the whole name",
+        f"{file}:5:36: error[unknown-resource]: nobody provides 'pipeline.goo'\n"
+        "    at: walker.legs[1].target\n"
+        "    hint: did you mean 'pipeline.go'? known: pipeline.go, pipeline.seen",
+        f"{file}:5:51: error[not-a-pipeline]: expected the name of a pipeline, got a list of"
+        " steps\n"
+        "    at: walker.legs[2].target\n"
+        "    hint: write the steps below 'pipelines', and name that pipeline here",
+    ]
 
 
 async def test_overrides_are_a_mapping_or_texts(load: Load) -> None:

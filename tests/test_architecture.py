@@ -24,8 +24,12 @@ ORDER: Final = (
     "providers",
     "workers",
     "status",  # it brings processors, as bundles do; nobody imports it but by its name
+    "shipped",
     "bundles",
     "blueprint",
+    "checks",
+    "drawing",
+    "chart",
     "app",
     "observe",
     "console",
@@ -127,9 +131,10 @@ def neighbours(module: str, target: str, _dotted: str) -> str:
     own, other = module.split(".")[:2], target.split(".")[:2]
     if own == other or own[0] != other[0] or len(other) < 2:
         return ""
-    if own[0] == "providers":
+    text = MODULES[target].read_text()
+    if own[0] == "providers" and ("\n@provider(" in text or MODULES[target].name == "__init__.py"):
         return f"{module} imports {target}: a provider never imports another"
-    if own[0] == "processors" and "\n@processor(" in MODULES[target].read_text():
+    if own[0] == "processors" and "\n@processor(" in text:
         return f"{module} imports {target}: a topic never imports another"
     return ""
 
@@ -142,7 +147,7 @@ def private(module: str, _target: str, dotted: str) -> str:
     folder = ".".join(parts[:hidden])
     if folder in FOLDERS:
         own = module if module in FOLDERS else module.rpartition(".")[0]
-        return "" if own == folder else f"{dotted} is private to its folder"
+        return "" if f"{own}.".startswith(f"{folder}.") else f"{dotted} is private to its folder"
     return "" if module == folder else f"{dotted} is private to its module"
 
 

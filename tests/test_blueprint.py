@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from piped.blueprint import OWN_KEYS, Blueprint, draw
-from piped.bundles import PROVIDERS
+from piped.blueprint import OWN_KEYS, Blueprint
 from piped.document import load
+from piped.drawing import draw
 from piped.errors import Level, suggest
+from piped.shipped import PROVIDERS
 from piped.spec import Dependency
 
 Draw: TypeAlias = Callable[[str], Blueprint]
@@ -325,6 +327,18 @@ pipelines: {p: [{set-value: {path: a, value: !alias data.x}}]}
     assert [each.code for each in blueprint.errors_of(["p"])] == ["missing-alias-target"]
 
 
+def test_an_alias_into_the_pipelines_does_not_make_their_errors_those_of_all(drawn: Draw) -> None:
+    blueprint = drawn(
+        "pipelines:\n"
+        "  p: [{run-pipeline: {pipeline: !alias pipelines.copied}}]\n"
+        "  copied: [passthrough]\n"
+        "  bad: [nonsense]\n"
+    )
+
+    assert [each.code for each in blueprint.errors] == ["unknown-processor"]
+    assert blueprint.errors_of(["p"]) == []
+
+
 @pytest.mark.parametrize("given", [{"overrides": ["contexts"]}, {"environment": "nonsense"}])
 def test_overrides_that_were_not_understood_concern_every_pipeline(
     drawn: Draw, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -335,3 +349,34 @@ def test_overrides_that_were_not_understood_concern_every_pipeline(
     blueprint = draw(load("service.yaml", given.get("overrides", ())))
 
     assert [each.code for each in blueprint.errors_of(["p"])] == ["bad-override"]
+
+
+def test_a_provider_that_needs_no_section_is_there_when_somebody_needs_it(drawn: Draw) -> None:
+    blueprint = drawn(
+        """
+        pipelines:
+          p:
+            - eval-lambda:
+                dependencies: {tasks: background}
+                lambda: "baton: self.dependencies.tasks"
+        """
+    )
+
+    assert told(blueprint) == []
+    assert [unit.label for unit in blueprint.units] == ["background"]
+
+
+def test_a_component_whose_library_is_missing_names_what_brings_it(
+    drawn: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "piped.processors.templates", raising=False)
+
+    blueprint = drawn("pipelines: {p: [{render-template: {template: a}}]}")
+
+    assert told(blueprint) == [
+        "service.yaml:1:18: error[not-installed]: 'render-template' cannot be used: the library"
+        " 'jinja2' is not installed\n"
+        "    at: pipelines.p[0].render-template\n"
+        "    hint: install piped-server[templates]"
+    ]

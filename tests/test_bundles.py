@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +13,9 @@ from typing import TypeAlias
 
 import pytest
 
-from piped import bundles
-from piped.bundles import Catalog, catalog_of
+from piped.bundles import Catalog, catalog_of, specs_in
 from piped.document import load
+from piped.shipped import PROCESSORS, PROVIDERS
 
 PROCESSOR = """
 from piped import Processor, processor
@@ -43,7 +47,8 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Found]:
 
     yield found
     for name in set(sys.modules) - known:
-        del sys.modules[name]
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 def problems(catalog: Catalog) -> list[str]:
@@ -62,17 +67,47 @@ def test_the_processors_of_piped_are_always_there() -> None:
     catalog = catalog_of(load("/dev/null"))
 
     assert {"passthrough", "eval-lambda", "run-pipeline"} <= set(catalog.processors)
-    assert (catalog.providers, catalog.problems) == ({}, [])
+    assert {"web", "ticks"} <= set(catalog.providers)
+    assert catalog.problems == []
 
 
-@pytest.mark.parametrize("section", bundles.PROVIDERS)
-def test_a_provider_is_imported_where_the_document_has_its_section(
-    tmp_path: Path, section: str
-) -> None:
+def declared(kind: str, *packages: str) -> dict[str, str]:
+    """Return the names of components, and the modules that declare them."""
+    found: dict[str, str] = {}
+    for name in packages:
+        package = importlib.import_module(name)
+        modules = [each.name for each in pkgutil.walk_packages(package.__path__, f"{name}.")]
+        for module in [name, *modules]:
+            specs = specs_in(importlib.import_module(module))
+            found.update({each.name: module for each in specs if each.kind == kind})
+    return found
+
+
+def test_the_tables_of_what_comes_with_piped_are_what_is_declared() -> None:
+    assert declared("processor", "piped.processors", "piped.status") == PROCESSORS
+    assert declared("provider", "piped.providers") == PROVIDERS
+
+
+def test_nothing_is_imported_that_a_document_does_not_name(tmp_path: Path) -> None:
     path = tmp_path / "service.yaml"
-    path.write_text(f"{section}: {{}}")
+    path.write_text(
+        "contexts: {pending: {}}\npipelines: {p: [{fetch-context: {context: pending}}]}"
+    )
+    code = (
+        "import sys; from piped.app import blueprint_of;"
+        f"assert not blueprint_of({str(path)!r}).problems;"
+        "print(*(name for name in sys.modules))"
+    )
 
-    assert list(catalog_of(load(path)).providers) == [section]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    names = set(done.stdout.split())
+    topics = {
+        name for name in names if re.fullmatch(r"piped\.(processors|providers)\.[a-z]\w*", name)
+    }
+    assert topics == {"piped.processors.contexts", "piped.providers.contexts"}
+    heavy = {"httpx", "jinja2", "jsonschema", "zmq", "httptools", "click", "uvloop", "cronsim"}
+    assert names & heavy == set()
 
 
 def test_a_bundle_is_imported_with_all_its_modules_and_packages(found: Found) -> None:

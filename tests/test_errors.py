@@ -7,7 +7,7 @@ import difflib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piped.errors import SHOWN, suggest, unwrapped
+from piped.errors import LONGEST, SHOWN, Place, Problem, suggest, unwrapped
 
 
 def test_the_nearest_name_and_all_are_told() -> None:
@@ -41,7 +41,8 @@ def test_the_names_that_are_shown_are_those_most_like_it(name: str, known: set[s
     hint = suggest(name, known)
 
     assert hint.startswith(f"did you mean '{near[0]}'?" if near else "known: ")
-    if len(known) > 1:
+    assert ("known: " in hint) is (not near or 1 < len(known) <= SHOWN)
+    if "known: " in hint:
         assert hint.partition("known: ")[2].removesuffix(", ...") == ", ".join(shown)
 
 
@@ -60,3 +61,19 @@ def test_a_group_of_several_stays_one() -> None:
     group = ExceptionGroup("several", [ValueError("a"), KeyError("b")])
 
     assert unwrapped(group) is group
+
+
+def test_a_problem_takes_one_line_for_each_thing_it_says() -> None:
+    problem = Problem(
+        "wrong", "no 'a\nb\x1b[31m'", Place("a\udcff.yaml", 1, 2), at="a\tb", hint="é"
+    )
+
+    assert str(problem) == (
+        "a\\udcff.yaml:1:2: error[wrong]: no 'a\\nb\\x1b[31m'\n    at: a\\tb\n    hint: é"
+    )
+
+
+def test_a_line_of_a_problem_is_cut_where_nobody_would_read_on() -> None:
+    first, hint = str(Problem("wrong", "x" * LONGEST, hint="y")).splitlines()
+
+    assert (len(first), first[-4:], hint) == (LONGEST, "x...", "    hint: y")

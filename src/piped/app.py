@@ -9,6 +9,7 @@ The same life for the command line, for tests and for embedding:
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any, Final, Self, TypeAlias
 
 import structlog
 
-from piped.blueprint import Blueprint, draw
+from piped.blueprint import Blueprint
 from piped.document import load
+from piped.drawing import draw
 from piped.engine import Pipeline, Results
 from piped.errors import ConfigError, PipedError, suggest
 from piped.resources import Resource, Supervisor
@@ -109,6 +111,7 @@ class Service:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
         if not isinstance(error, asyncio.CancelledError):
             await self._supervisor.stop_edges()
             if self._events is not None:
@@ -201,10 +204,11 @@ class Service:
     def _bind_all(self, feeding: Iterable[Provider], needs: Needs) -> None:
         pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]
         dependencies = [each for unit in feeding for each in dependencies_of(unit)]
-        dependencies += [each for pipeline in pipelines for each in pipeline.dependencies()]
+        for pipeline in pipelines:  # which know one another already
+            own = pipeline.dependencies()
+            dependencies += [each for each in own if not isinstance(each, PipelineName)]
         for dependency in dependencies:
-            if not isinstance(dependency, PipelineName):
-                dependency.resource = self.resources[dependency.name]
+            dependency.resource = self.resources[dependency.name]
         for pipeline in pipelines:
             pipeline.compile()
         for pipeline in pipelines:
@@ -235,7 +239,11 @@ class Service:
         update()
 
     def _in_starting_order(self, units: list[Provider]) -> list[Provider]:
-        """Order providers: first what others need, sites last; they are closed the other way."""
+        """Order providers: first what others need, sites last; they are closed the other way.
+
+        What all others run under is first of all; what runs pipelines of others comes after all
+        that only serves.
+        """
         offers = self.blueprint.offers()
         order: list[Provider] = []
         open_: list[Provider] = []
@@ -251,22 +259,31 @@ class Service:
             open_.remove(unit)
             order.append(unit)
 
-        for unit in sorted(units, key=lambda each: each.is_edge):
+        def turn(unit: Provider) -> tuple[bool, ...]:
+            return (not unit.is_first, unit.is_edge, unit.is_feeding, unit.runs_pipelines)
+
+        for unit in sorted(units, key=turn):
             visit(unit)
         return order
 
 
-def blueprint_of(file: str | Path, overrides: Mapping[str, Any] | Iterable[str] = ()) -> Blueprint:
+def blueprint_of(
+    file: str | Path,
+    overrides: Mapping[str, Any] | Iterable[str] = (),
+    *,
+    may_import: bool = True,
+) -> Blueprint:
     """Read a document and return its blueprint, with all its problems.
 
-    Its folder is put on Python's import path, for its bundles and namespaces.
+    Its folder is put on Python's import path, for its bundles and namespaces; they are imported
+    unless that is forbidden.
     """
-    folder = str(Path(file).expanduser().resolve().parent)
+    folder = os.path.dirname(os.path.realpath(os.path.expanduser(file)))
     if folder not in sys.path:
         sys.path.insert(0, folder)
     if isinstance(overrides, Mapping):
         overrides = [f"{path}: {_yaml(value)}" for path, value in overrides.items()]
-    return draw(load(file, overrides))
+    return draw(load(file, overrides), may_import=may_import)
 
 
 def _yaml(value: Any) -> str:

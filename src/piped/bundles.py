@@ -11,61 +11,88 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Final
 
 from piped.document import Document, Mapping, Node, Scalar, Sequence, plain
 from piped.errors import Place, Problem
+from piped.shipped import PROCESSORS, PROVIDERS
 from piped.spec import Spec, spec_of
-from piped.spec.imports import BROKEN, told
+from piped.spec.imports import BROKEN, import_shipped, may_import, told
 
-PROCESSORS: Final = ("piped.processors", "piped.status")
-PROVIDERS: Final = {  # imported only where the document has their section
-    "contexts": "piped.providers.contexts",
-    "system-events": "piped.providers.events",
-    "ticks": "piped.providers.ticks",
-    "web": "piped.providers.web",
-    "zmq": "piped.providers.zmq",
-}
 ANCESTORS: Final = ("piped.plugins", "piped.processing", "zope", "twisted")
+
+
+class Components(MappingOf[str, Spec]):
+    """Specs by name: those of Piped, imported when they are asked for, and those of bundles.
+
+    Asking for one whose library is missing raises NotInstalled.
+    """
+
+    def __init__(self, shipped: MappingOf[str, str]) -> None:
+        self._modules = shipped
+        self._found: dict[str, Spec] = {}
+
+    def __getitem__(self, name: str) -> Spec:
+        if name not in self._found and name in self._modules:
+            for spec in specs_in(import_shipped(self._modules[name])):
+                self._found.setdefault(spec.name, spec)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._modules, **self._found})
+
+    def __len__(self) -> int:
+        return len(self._modules.keys() | self._found.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules or name in self._found
+
+    def add(self, spec: Spec) -> Spec:
+        """Add a component, unless there is one of its name; return the one that is known by it."""
+        if spec.name not in self:
+            self._found[spec.name] = spec
+        return self[spec.name]
 
 
 @dataclass(slots=True)
 class Catalog:
     """The components that a document may use, by name."""
 
-    processors: dict[str, Spec] = field(default_factory=dict)
-    providers: dict[str, Spec] = field(default_factory=dict)
+    processors: Components = field(default_factory=lambda: Components(PROCESSORS))
+    providers: Components = field(default_factory=lambda: Components(PROVIDERS))
     problems: list[Problem] = field(default_factory=list)
+    is_complete: bool = True  # all bundles were imported
 
     def add(self, module: ModuleType, place: Place | None = None, at: str = "") -> None:
-        """Collect the marked classes that a module defines."""
-        for component in vars(module).values():
-            spec = spec_of(component) if isinstance(component, type) else None
-            if spec is None or component.__module__ != module.__name__ or spec.kind == "part":
-                continue
+        """Collect the marked classes that a module of a bundle defines."""
+        for spec in specs_in(module):
             known = self.processors if spec.kind == "processor" else self.providers
-            other = known.setdefault(spec.name, spec)
-            if other.component is not component:
+            other = known.add(spec)
+            if other.component is not spec.component:
                 first, second = (
-                    f"{c.__module__}.{c.__name__}" for c in (other.component, component)
+                    f"{c.__module__}.{c.__name__}" for c in (other.component, spec.component)
                 )
                 what = f"two {spec.kind}s are named '{spec.name}': {first} and {second}"
                 self.problems.append(Problem("duplicate-component", what, place, at))
 
 
+def specs_in(module: ModuleType) -> Iterator[Spec]:
+    """Yield what the processors and providers that a module defines say of themselves."""
+    for component in vars(module).values():
+        spec = spec_of(component) if isinstance(component, type) else None
+        if spec and spec.kind != "part" and component.__module__ == module.__name__:
+            yield spec
+
+
 def catalog_of(document: Document) -> Catalog:
     """Return the components of Piped and of the document's bundles."""
     catalog = Catalog()
-    for package in PROCESSORS:
-        for module in _modules(importlib.import_module(package)):
-            catalog.add(module)
-    for section, name in PROVIDERS.items():
-        if section in document.root.entries:
-            catalog.add(importlib.import_module(name))
     plugins = document.root.get("plugins")
     if plugins is not None:
+        catalog.is_complete = may_import() or _is_null(plugins)
         _BundleReader(catalog).read(plugins)
     return catalog
 
@@ -145,6 +172,8 @@ class _BundleReader:
                 self.catalog.add(module, place, at)
 
     def _import(self, name: str, place: Place, at: str) -> ModuleType | None:
+        if not may_import():
+            return None
         try:
             return importlib.import_module(name)
         except BROKEN as error:
@@ -166,9 +195,3 @@ class _BundleReader:
 
 def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
-
-
-def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    yield package
-    for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        yield importlib.import_module(each.name)

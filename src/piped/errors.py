@@ -5,6 +5,7 @@ The family tree:
     PipedError
     ├── ConfigError             a document cannot be started; carries every Problem
     ├── BatonError              a baton is not what a processor needs
+    │   └── InvalidBaton        it breaks a schema; carries what is wrong with it
     ├── PipelineError           a pipeline broke a rule of the engine
     │   ├── UndeclaredAwait     a synchronous step returned an awaitable
     │   ├── TooManyTurns        a loop inside a graph did not end
@@ -13,13 +14,18 @@ The family tree:
     ├── ResourceError
     │   ├── Unavailable         the peer is away; worth another try
     │   └── Misconfigured       it will never work as it is written
-    └── QueueFull               a bounded buffer refused a message
+    ├── QueueFull               a bounded buffer refused a message
+    ├── Throttled               it comes sooner than its rate allows
+    ├── CircuitOpen             what failed too often is not tried for a while
+    ├── DeadlineExceeded        it took longer than it may
+    └── RequestFailed           a request to another service failed
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar, Final
@@ -72,11 +78,26 @@ class Problem:
             for label, text in (("at", self.at), ("why", self.why), ("hint", self.hint))
             if text
         ]
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
     def located(self, place: Place | None, at: str) -> Problem:
         """Return the same problem with what it does not know yet of its place filled in."""
         return replace(self, place=self.place or place, at=self.at or at)
+
+
+LONGEST: Final = 1000
+"""How many signs of a line are shown: a value that a message repeats may be very long."""
+
+
+def visible(text: str) -> str:
+    """Return a text on one line: a sign that cannot be seen, or moves a cursor, as its escape."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 SHOWN: Final = 12
@@ -89,7 +110,7 @@ NEAR: Final = 0.6
 
 
 def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return a hint for an unknown name: the nearest known one, and what is known.
+    """Return a hint for an unknown name: the nearest known one, and what is known if that is short.
 
     Args:
         name: The unknown name.
@@ -106,7 +127,7 @@ def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
     if not likeness or likeness[0][0] < NEAR:
         return listed
     near = f"did you mean '{prefix}{likeness[0][1]}'?"
-    return f"{near} {listed}" if len(names) > 1 else near
+    return f"{near} {listed}" if 1 < len(names) <= SHOWN else near
 
 
 def _likeness(name: str, names: Sequence[str]) -> list[tuple[float, str]]:
@@ -144,6 +165,16 @@ class ConfigError(PipedError):
 
 class BatonError(PipedError):
     """Raised when a baton is not what a processor needs."""
+
+
+class InvalidBaton(BatonError):
+    """Raised when a baton breaks a schema; ``problems`` holds all that is wrong with it."""
+
+    http_status: ClassVar[int] = 400
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
 
 
 class PipelineError(PipedError):
@@ -189,6 +220,45 @@ class QueueFull(ResourceError):
     http_status: ClassVar[int] = 503
 
 
+class Throttled(PipedError):
+    """Raised when a baton comes sooner than the rate allows; worth another try later."""
+
+    http_status: ClassVar[int] = 429
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class CircuitOpen(PipedError):
+    """Raised instead of trying what has failed too often; worth another try later."""
+
+    http_status: ClassVar[int] = 503
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class DeadlineExceeded(PipedError, TimeoutError):
+    """Raised when something took longer than it may."""
+
+    http_status: ClassVar[int] = 504
+
+
+class RequestFailed(PipedError):
+    """Raised when a request to another service failed, or was answered with an error."""
+
+    http_status: ClassVar[int] = 502
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Note something on an error, once; one that takes no notes, such as a frozen one, has none."""
+    if note not in getattr(error, "__notes__", ()):
+        with suppress(Exception):
+            error.add_note(note)
+
+
 def unwrapped(error: BaseException) -> BaseException:
     """Return the one error in a group of one, which is how a TaskGroup tells of it.
 
@@ -196,9 +266,7 @@ def unwrapped(error: BaseException) -> BaseException:
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         inner = error.exceptions[0]
-        known = getattr(inner, "__notes__", ())
         for note in getattr(error, "__notes__", ()):
-            if note not in known:
-                inner.add_note(note)
+            add_note(inner, note)
         error = inner
     return error

@@ -245,9 +245,7 @@ def test_call_tells_the_problems_of_what_the_pipeline_needs(invoke: Invoke, name
     assert result.stderr.startswith(
         "service.yaml:12:15: error[unknown-processor]: there is no processor 'eval-lamda'\n"
         "    at: pipelines.web.broken[0].eval-lamda\n"
-        "    hint: did you mean 'eval-lambda'? known: clean-baton, eval-lambda, exec-code,"
-        " extract-web-request-arguments, group-by-value, lambda-decider, remap, scatter-gather,"
-        " set-http-headers, set-value, set-values, trap-failure, ...\n"
+        "    hint: did you mean 'eval-lambda'?\n"
     )
     assert result.stderr.count("error[") == 1
 
@@ -280,8 +278,7 @@ def test_call_names_the_pipelines_near_an_unknown_one(invoke: Invoke) -> None:
     assert (result.stdout, result.exit_code) == ("", 1)
     assert result.stderr == (
         "service.yaml:1:1: error[unknown-pipeline]: there is no pipeline 'web.comptue'\n"
-        "    hint: did you mean 'web.compute'? known: decided, echo, inlines-broken, nowhere,"
-        " outer, printing, scattered, several, stopped, twice, web.broken, web.compute, ...\n"
+        "    hint: did you mean 'web.compute'?\n"
     )
 
 

@@ -5,14 +5,53 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from importlib.metadata import version
+from typing import Final
 
 import pytest
 
 from piped.cli import COMMANDS
 from piped.cli.options import new_runner, reason, show_problems
 from piped.errors import Level, Place, Problem
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, Write
 from tests.stories.processes import PIPED
+
+PRINTING: Final = [["list"], ["describe", "wait"], ["schema"], ["--help"], ["completion", "bash"]]
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_a_full_disk_is_told_without_a_traceback(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([PIPED, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stderr) == (1, "error: cannot print: no space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_what_the_caller_has_closed_is_no_failure(arguments: list[str]) -> None:
+    command = ["sh", "-c", 'exec "$@" <&- >&-', "sh", PIPED, *arguments]
+
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("chekc", " Did you mean 'check'?"),
+        ("service.yaml", " Did you mean 'piped run service.yaml'?"),
+        ("zzz", ""),
+    ],
+)
+def test_a_word_that_is_no_command_is_told_with_what_was_meant(
+    invoke: Invoke, write: Write, word: str, meant: str
+) -> None:
+    write("")
+
+    result = invoke(word)
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: No such command '{word}'.{meant}\n")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

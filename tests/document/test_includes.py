@@ -298,7 +298,7 @@ def test_an_error_in_one_file_does_not_hide_those_in_another(folder: Folder) -> 
     assert [(str(each.place), each.code) for each in document.problems] == [
         ("main.yaml:3:1", "yaml-syntax"),
         ("a.yaml:2:1", "duplicate-key"),
-        ("b.yaml:2:1", "yaml-syntax"),
+        ("b.yaml:1:5", "yaml-syntax"),
         ("main.yaml:1:28", "missing-include"),
         ("latin.yaml:2:5", "not-utf-8"),
         ("c.yaml:1:1", "root-not-mapping"),

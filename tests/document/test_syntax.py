@@ -33,9 +33,9 @@ def problems(text: str) -> list[str]:
         ),
         (
             "a: [1,\n 2",
-            "<text>:3:1: error[yaml-syntax]: did not find expected ',' or ']'\n"
+            "<text>:2:3: error[yaml-syntax]: did not find expected ',' or ']'\n"
             "    why: while parsing a list in brackets that begins in line 1\n"
-            "    hint: check that all brackets are closed",
+            "    hint: check that all brackets are closed, and text with ': ' in it is in quotes",
         ),
         (
             "a:\n  b: 1\n c: 2",
@@ -80,7 +80,7 @@ def test_syntax_errors_say_where_and_what_to_do(text: str, expected: str) -> Non
             "a: [1,\n 2",
             "<text>:2:3: error[yaml-syntax]: expected ',' or ']', but got the end of the file\n"
             "    why: while parsing a list in brackets that begins in line 1\n"
-            "    hint: check that all brackets are closed",
+            "    hint: check that all brackets are closed, and text with ': ' in it is in quotes",
         ),
         (
             "a:\n  b: 1\n c: 2",

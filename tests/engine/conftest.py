@@ -163,8 +163,8 @@ def compiled(
     node, problems = parse(text, file)
     reader = DefinitionReader()
     reader.read(node)
-    builder = GraphBuilder(reader.definitions, processors)
-    graphs = {name: graph for name in reader.definitions if (graph := builder.build(name))}
+    builder = GraphBuilder(reader, processors)
+    graphs = builder.build_all()
     pipelines = {name: Pipeline(graph) for name, graph in graphs.items()}
     link(pipelines)
     problems = [*problems, *reader.problems, *builder.problems, *endless_calls(graphs)]

@@ -197,8 +197,7 @@ def test_a_cycle_of_certain_calls_is_told_with_both_places(problems: Problems) -
         " a -> b -> a\n"
         "    at: pipelines.a[1].run-pipeline\n"
         "    why: called at test.yaml:2:27, called at test.yaml:3:26\n"
-        "    hint: let a 'stop', a 'lambda-decider' or 'run-pipeline-if' decide about one of the"
-        " calls"
+        "    hint: let a 'when', a 'switch' or a 'stop' decide about one of the calls"
     ]
 
 

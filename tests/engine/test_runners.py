@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -619,3 +620,27 @@ def test_an_error_in_code_notes_its_line_where_it_is_not_that_of_the_step(
     error = failure_of(pipelines[name], {"zero": 0})
 
     assert error.__notes__ == notes
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """An exception on which nothing can be noted."""
+
+    text: str
+
+
+@processor("fail-frozen")
+class FailFrozen(Processor):
+    """Raise an exception that cannot be changed."""
+
+    def process(self, baton: Baton) -> Baton:
+        raise Frozen("no")
+
+
+def test_an_exception_that_takes_no_notes_is_raised_as_it_is() -> None:
+    pipelines, problems = compiled("p: [fail-frozen]", specs(FailFrozen))
+
+    failure = failure_of(pipelines["p"], {})
+
+    assert problems == []
+    assert isinstance(failure, Frozen)

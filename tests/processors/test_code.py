@@ -265,3 +265,30 @@ async def test_exec_code_with_inline_callbacks_can_be_cancelled(make: Make) -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert baton == ["left"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ("input_path: n", {"n": 9}),
+        ("input_path: n, output_path: a.square", {"n": 3, "a": {"square": 9}}),
+        ("input_path: n, output_path: null", {"n": 3}),
+        ("input_path: missing", {"n": 3}),
+    ],
+)
+def test_map_does_what_eval_lambda_does(run: Run, paths: str, expected: Any) -> None:
+    options = f"{{lambda: 'n: n * n', {paths}}}"
+
+    assert run(f"map: {options}", {"n": 3}) == run(f"eval-lambda: {options}", {"n": 3}) == expected
+
+
+def test_map_waits_where_it_is_told_to(run: Run) -> None:
+    text = "map: {await: true, namespace: {sleep: asyncio.sleep}, lambda: 'n: sleep(0, n * 2)'}"
+
+    assert run(text, 3) == 6
+
+
+def test_map_names_what_nobody_defines(problems: Problems) -> None:
+    assert problems("map: {lambda: 'n: sqrt(n)'}") == [
+        "nobody defines 'sqrt' (add it to the namespace, as in namespace: {sqrt: package.sqrt})"
+    ]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.processors.conftest import SPECS, Make, Run, decoded
+from tests.processors.http_fakes import FakeAnswer, FakeClient
 
 NAMES_OF_ISSUE = [
     "eval-lambda",
@@ -42,6 +43,23 @@ NAMES_OF_ISSUE = [
     "set-http-headers",
     "extract-web-request-arguments",
     "send-zmq-message",
+    "map",
+    "call-named-any",
+    "call-dependency",
+    "merge-with-dict",
+    "flatten-list-of-dictionaries",
+    "encode-string",
+    "decode-string",
+    "prefix-string",
+    "parse-datetime",
+    "format-date",
+    "append-to-file",
+    "determine-ip",
+    "set-http-expires",
+    "fetch-persisted-context",
+    "start-tick-interval",
+    "stop-tick-interval",
+    "collect-batons",
 ]
 
 
@@ -51,14 +69,35 @@ class Quiet:
     def stop(self, exit_code: int | None = None) -> None:
         pass
 
+    async def stopped(self) -> int:
+        return 0
+
     def send(self, message: bytes) -> None:
         pass
 
 
+class Background:
+    """Does its work beside a step that waits; else before that goes on."""
+
+    def start(self, work: Any, _name: str) -> None:
+        try:
+            self.task = asyncio.get_running_loop().create_task(work())
+        except RuntimeError:
+            asyncio.run(work())
+
+    def on_end(self, asked: Any, act: Any) -> None:
+        pass
+
+
 RESOURCES: dict[str, Any] = {
+    "background": Background(),
+    "http_client": FakeClient(FakeAnswer(b'{"name": "Ada"}')),
     "pipeline.math.double": lambda n: n * 2,
+    "pipeline.math.doubles": lambda numbers: [n * 2 for n in numbers],
     "pipeline.math.square": lambda n: n * n,
     "context.pending": {},
+    "context.seen": [],
+    "persisted_context.visits": {},
     "service": Quiet(),
     "zmq.queue.jobs": Quiet(),
 }

@@ -6,7 +6,7 @@ import pytest
 
 from piped.errors import BatonError, PipelineError
 from piped.processors import failures
-from piped.processors.failures import BUILTINS
+from piped.spec.error_types import BUILTINS
 from tests.processors.conftest import Make, Problems, Run
 
 MORE = len(BUILTINS) - 12  # each Python has some of its own
@@ -36,7 +36,7 @@ def test_raise_exception_looks_its_class_up_once(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = make("raise-exception: {type: ValueError}").step()
-    monkeypatch.setattr(failures, "find_python", None)
+    monkeypatch.setattr(failures, "exception_named", None)
 
     with pytest.raises(ValueError, match=r"^$"):
         step({})
@@ -60,17 +60,12 @@ def test_raise_exception_gives_each_exception_its_own_arguments(make: Make) -> N
     [
         (
             "ValueErro",
-            "'ValueErro' is no exception: no module 'ValueErro' (did you mean 'ValueError'?"
-            " known: AttributeError, BufferError, IndexError, KeyError, NameError, OSError,"
-            " RuntimeError, SyntaxError, SystemError, TabError, TypeError,"
-            " ValueError, ...)",
+            "'ValueErro' is no exception: no module 'ValueErro' (did you mean 'ValueError'?)",
         ),
         (
             "exceptions.KeyErr",
             "'exceptions.KeyErr' is no exception: 'builtins' has no 'KeyErr'"
-            " (did you mean 'KeyError'? known: BufferError, IOError, IndexError, KeyError,"
-            " MemoryError, NameError, OSError, SyntaxError, SystemError, TypeError, UnicodeError,"
-            " ValueError, ...)",
+            " (did you mean 'KeyError'?)",
         ),
         (
             "json.dumps",

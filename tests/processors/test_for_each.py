@@ -87,6 +87,22 @@ def test_for_each_is_done_on_the_first_success(run: Run, half: Any, options: str
     assert run(text, [3, 4, 5, 6], **{"pipeline.half": half}) == 2
 
 
+@pytest.mark.parametrize("options", ["", ", parallel: true"])
+def test_for_each_tells_where_the_first_of_all_failures_were_raised(run: Run, options: str) -> None:
+    async def fail(n: int) -> None:
+        error = ValueError(n)
+        error.add_note(f"in pipelines.a[{n}].b (site.yaml:3:7)")
+        raise error
+
+    text = f"for-each: {{pipeline: fail, done_on_first: true{options}}}"
+    with pytest.raises(AllPipelinesFailed) as raised:
+        run(text, [*range(9)], **{"pipeline.fail": fail})
+
+    assert raised.value.__notes__ == [
+        f"ValueError in pipelines.a[{n}].b (site.yaml:3:7)" for n in range(5)
+    ]
+
+
 @every_way
 def test_for_each_raises_if_no_success_was_the_first(run: Run, half: Any, options: str) -> None:
     text = f"for-each: {{pipeline: half, done_on_first: true{options}}}"

@@ -75,3 +75,62 @@ def test_group_by_value_needs_values_that_can_be_names(run: Run) -> None:
         run("group-by-value: {key_path: k}", [{"k": []}])
 
     assert str(raised.value) == "cannot group by 'k': got list"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", [1, 1, 2, 3]),
+        ("uniquify: true", [1, 2, 3]),
+        ("sort: false", [3, 1, 2, 1]),
+        ("sort: false, uniquify: true", [3, 1, 2]),
+    ],
+)
+def test_flatten_list_of_dictionaries_sorts_and_uniquifies(
+    run: Run, options: str, expected: list[int]
+) -> None:
+    items = [{"a": {"n": n}} for n in (3, 0, 1, None, 2, 1)]
+
+    baton = run(
+        f"flatten-list-of-dictionaries: {{key_path: a.n, {options}}}",
+        [*items, {}, {"a": 1}, 5],
+    )
+
+    assert baton == expected
+
+
+def test_flatten_list_of_dictionaries_takes_methods_of_the_items_for_no_values(run: Run) -> None:
+    text = "flatten-list-of-dictionaries: {key_path: index}"
+
+    assert run(text, ["text", [], {"index": 1}]) == [1]
+
+
+def test_flatten_list_of_dictionaries_keeps_its_input(run: Run) -> None:
+    text = "flatten-list-of-dictionaries: {key_path: n, input_path: a, output_path: b}"
+
+    assert run(text, {"a": ()}) == {"a": (), "b": []}
+    assert run(text, {}) == {}
+
+
+def test_flatten_list_of_dictionaries_flattens_nothing_but_lists(run: Run) -> None:
+    with pytest.raises(BatonError) as raised:
+        run("flatten-list-of-dictionaries: {key_path: n}", {"n": 1})
+
+    assert str(raised.value) == "expected a list, got dict"
+
+
+@pytest.mark.parametrize(
+    ("options", "act"),
+    [
+        ("", "sort"),
+        ("uniquify: true, sort: false", "uniquify"),
+        ("uniquify: true", "sort or uniquify"),
+    ],
+)
+def test_flatten_list_of_dictionaries_tells_what_has_no_order(
+    run: Run, options: str, act: str
+) -> None:
+    with pytest.raises(BatonError) as raised:
+        run(f"flatten-list-of-dictionaries: {{key_path: n, {options}}}", [{"n": [1]}, {"n": "a"}])
+
+    assert str(raised.value) == f"cannot {act} the values at 'n': got list, str"

@@ -113,6 +113,23 @@ def test_scatter_gather_refuses_paths_with_empty_parts(problems: Problems) -> No
     ]
 
 
+def test_scatter_gather_needs_a_place_for_the_result_of_what_has_no_name(
+    problems: Problems,
+) -> None:
+    text = """
+        scatter-gather:
+          mapping:
+            - {pipeline: [passthrough], input_path: a}
+            - {pipeline: [passthrough], input_path: a, output_path: ''}
+            - {pipeline: [passthrough], input_path: a, output_path: null}
+    """
+
+    assert problems(text) == [
+        "expected an 'output_path': a pipeline that is written in place has no name"
+        " (null discards the result)"
+    ]
+
+
 def test_scatter_gather_is_synchronous_where_its_pipelines_are(make: Make) -> None:
     text = "scatter-gather: {mapping: [{pipeline: a}, {pipeline: b}]}"
 

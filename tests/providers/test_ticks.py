@@ -156,6 +156,30 @@ async def test_ticks_wait_until_the_processor_is_ready(
     assert len(pipeline.batons) == 1
 
 
+async def test_a_processor_that_has_failed_for_good_is_told_now_and_then(
+    pipeline: Pipeline, resource: Resource, clock: Clock
+) -> None:
+    resource.failed("the file is no JSON")
+
+    with capture_logs() as lines:
+        async with interval_of(resource).running() as resources:
+            await turn()
+            for _ in range(70):
+                await clock.advance(1.0)
+            is_ticking = ticking_in(resources).is_ticking
+
+    assert is_ticking
+    assert pipeline.batons == []
+    assert lines == 2 * [
+        {
+            "event": "tick failed",
+            "tick": "ticks.interval.reaper",
+            "reason": "'pipeline.reap' has failed for good: the file is no JSON",
+            "log_level": "error",
+        }
+    ]
+
+
 async def test_ticks_can_be_stopped_and_started_by_others(
     pipeline: Pipeline, resource: Resource, clock: Clock
 ) -> None:
@@ -214,7 +238,7 @@ async def test_ticks_are_not_started_where_nothing_is_fed(
             await turn()
 
     assert pipeline.batons == []
-    assert [each["event"] for each in lines] == ["tick interval is not enabled"]
+    assert [each["event"] for each in lines] == ["ticking is not enabled"]
 
 
 async def test_leaving_waits_for_the_tick_that_is_being_treated(

@@ -13,7 +13,7 @@ import structlog
 
 from piped.errors import Misconfigured, Unavailable
 from piped.resources import EssentialFailed, Resource, Supervisor
-from piped.resources.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STILL_S
+from piped.resources.supervisor import CLOSING_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, STILL_S
 from piped.spec import Provider
 from tests.conftest import Clock
 
@@ -320,7 +320,7 @@ async def test_one_that_does_not_close_is_cancelled(clock: Clock, lines: list[An
         task = group.create_task(close())
         await turn()
         assert (log, task.done()) == (["open b", "open a"], False)
-        await clock.advance(10.1)
+        await clock.advance(CLOSING_S + stuck.drain_s + 0.1)
 
     assert log == ["open b", "open a", "close a", "close b"]
     assert [line["event"] for line in lines] == ["provider does not close, cancelling it"]

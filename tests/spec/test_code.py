@@ -55,6 +55,28 @@ def test_a_syntax_error_is_told_at_its_line_and_column(
     assert wrong(kind, text) == [expected]
 
 
+CALLED = "warning[python-warning]: 'int' object is not callable; perhaps you missed a comma?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (Lambda, "'n: 5(n)'", f"t.yaml:1:2: {CALLED}"),
+        (Lambda, "|\n  n: [\n    5(n)]\n", f"t.yaml:3:3: {CALLED}"),
+        (Code, "|\n  x = 1\n  return 5(x)\n", f"t.yaml:3:3: {CALLED}"),
+        (Code, "|\n  x = await input\n\n  return 5(x)\n", f"t.yaml:4:3: {CALLED}"),
+        (Code, "'return 5(input)'", f"t.yaml:1:2: {CALLED}"),
+    ],
+)
+def test_what_python_warns_of_is_a_warning_with_its_place(
+    kind: Any, text: str, expected: str
+) -> None:
+    node = parse(text, "t.yaml")[0]
+    made = kind(node.value, node.content)  # type: ignore[union-attr] # they are scalars
+
+    assert [str(each) for each in made.check()] == [expected]
+
+
 @pytest.mark.parametrize("body", ["-" * 100_000 + "1", "(" * 500 + "1" + ")" * 500, "'\0'"])
 @pytest.mark.parametrize("kind", [Lambda, Code])
 def test_what_python_cannot_read_at_all_is_told_too(kind: Any, body: str) -> None:

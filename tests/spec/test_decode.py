@@ -11,7 +11,7 @@ import pytest
 from piped.batons import Baton, BatonPath
 from piped.document import parse
 from piped.document.nodes import Node
-from piped.errors import Level, Problem
+from piped.errors import Level, Place, Problem
 from piped.spec import (
     INVALID,
     Decoder,
@@ -69,6 +69,21 @@ class Entries(Provider):
     """A section whose keys are the user's own."""
 
     them: dict[str, Leaf]
+
+    def check(self) -> Iterator[Problem]:
+        if len({each.size for each in self.them.values()}) < len(self.them):
+            yield Problem("same-size", "the same size", at="b.size")
+
+
+@provider("poem")
+class Poem(Provider):
+    """A section with a text."""
+
+    text: str
+
+    def check(self) -> Iterator[Problem]:
+        last = self.text.strip().count("\n") + 1
+        yield Problem("no-rhyme", "it does not rhyme", Place("", last, 2), at="text")
 
 
 class Odd:
@@ -139,6 +154,34 @@ def test_parameters_must_be_a_mapping(text: str) -> None:
     assert shown is not None
 
 
+def test_what_stands_where_a_list_or_a_mapping_of_parts_belongs_is_told_what_they_take() -> None:
+    assert told(Tree, "{leaf: 5, leaves: {size: 1}, named: [1]}") == [
+        "t.yaml:1:8: error[wrong-value]: expected the parameters of leaf, got 5\n"
+        "    at: tree.leaf\n"
+        "    hint: each leaf takes: size, wait",
+        "t.yaml:1:19: error[wrong-value]: expected list of mapping, got {'size': 1}\n"
+        "    at: tree.leaves\n"
+        "    hint: each leaf takes: size, wait",
+        "t.yaml:1:37: error[wrong-value]: expected mapping of names to mapping, got [1]\n"
+        "    at: tree.named\n"
+        "    hint: each leaf takes: size, wait",
+    ]
+
+
+def test_a_place_inside_a_text_is_exact_where_the_lines_of_the_text_are_those_of_the_file() -> None:
+    texts = ["{text: abc}", "{text: '2bc'}", '{text: "2\\nb"}', "text: |\n  2\n  b\n"]
+
+    found = [told(Poem, text)[0].partition(": ")[0] for text in texts]
+
+    assert found == ["t.yaml:1:8", "t.yaml:1:10", "t.yaml:1:8", "t.yaml:3:4"]
+
+
+def test_what_is_wrong_between_entries_is_told_at_the_entry() -> None:
+    assert told(Entries, "{a: {size: 1}, b: {size: 1}}") == [
+        "t.yaml:1:26: error[same-size]: the same size\n    at: entries.b.size"
+    ]
+
+
 def test_null_counts_as_an_empty_mapping(made: Made) -> None:
     assert made(Tree, "null").leaves == []
 
@@ -166,7 +209,8 @@ def test_problems_in_parts_are_all_told_with_their_paths() -> None:
         "    at: tree.leaves[0]\n"
         "    hint: add size: int",
         "t.yaml:1:32: error[wrong-value]: expected the parameters of leaf, got 5\n"
-        "    at: tree.leaves[1]",
+        "    at: tree.leaves[1]\n"
+        "    hint: each leaf takes: size, wait",
         "t.yaml:1:48: error[unknown-parameter]: leaf has no parameter 'szie'\n"
         "    at: tree.named.a.szie\n"
         "    hint: did you mean 'size'? known: size, wait",

@@ -7,6 +7,8 @@ from piped.batons import MISSING, Baton, BatonPath
 from piped.spec import (
     Dependency,
     Duration,
+    ErrorTypes,
+    Input,
     InputOutputProcessor,
     Lambda,
     Meta,
@@ -19,7 +21,8 @@ from piped.spec import (
     provider,
     spec_of,
 )
-from piped.spec.markdown import bases_of, component, contents, parts_of, prose_of, shared, table
+from piped.spec.described import parts_of, prose_of
+from piped.spec.markdown import component, general, in_cells, links, listed, table
 
 
 @processor("shout")
@@ -119,22 +122,75 @@ out: HELLO!!
 | `sign` | '!' or '?' | *required* | The mark. |
 | `marks` | int, 0 to 9 | `1` | How many marks follow. |
 
-And the parameters of [every input output processor](#every-input-output-processor), \
-[every processor](#every-processor).
+As every input output processor it takes `input_path`, `output_path`, `skip_if_nonexistent` and \
+`input_fallback` too. As every processor it takes `node_name` too.
 
-Raises `BatonError`: The input is no `str`.
+Raises:
 
-Raises `LookupError`: Never."""
+* `BatonError`: The input is no `str`.
+* `LookupError`: Never."""
     )
 
 
-def test_parameters_of_another_component_are_linked() -> None:
+def test_on_a_page_types_are_in_brackets_and_general_parameters_left_out() -> None:
+    @processor("pause")
+    class Pause(InputOutputProcessor):
+        """Pause."""
+
+        times: Annotated[list[Duration] | None, Meta(description="How long.")] = None
+        path: Annotated[Literal["path", "code"], Meta(description="Which.")] = "path"
+        value: Annotated[Input[str], Meta(description="What.")]
+
+        def process_input(self, value: Any, baton: Baton) -> Any:
+            return value
+
+    section = component(spec(Pause), on_page=True)
+
+    assert section.splitlines()[6:] == [
+        "| `value` | str (or !path) | *required* | What. |",
+        "| `times` | list of [duration] or null | `null` | How long. |",
+        "| `path` | 'path' or 'code' | `path` | Which. |",
+    ]
+
+
+def test_parameters_of_another_component_are_told_again() -> None:
     section = component(spec(Whisper))
 
-    assert "**Deprecated:** use shout" in section
-    assert "And the parameters of [shout](#shout), [every input" in section
+    assert "**Deprecated:** use shout." in section
+    assert "| `marks` | int, 0 to 9 | `1` | How many marks follow. |" in section
     assert "| `least` | int, 1 or more | `1` | How much is left. |" in section
-    assert "`marks`" not in section
+
+
+def test_an_example_with_bytes_is_no_fragment_of_a_document() -> None:
+    @part
+    class Bytes:
+        """Have bytes.
+
+        Example:
+            in: !!binary QWRh
+        """
+
+    assert component(spec(Bytes)).endswith("```yaml other\nin: !!binary QWRh\n```")
+
+
+def test_a_list_stays_a_list() -> None:
+    @part
+    class Formats:
+        """Know formats.
+
+        These are known:
+
+        * ``csv``: with
+          commas.
+        * ``yaml``.
+
+        More may come.
+        """
+
+    assert component(spec(Formats)) == (
+        "## formats\n\nKnow formats.\n\nThese are known:\n\n* `csv`: with commas.\n* `yaml`.\n\n"
+        "More may come."
+    )
 
 
 def test_defaults_are_shown_as_they_are_written() -> None:
@@ -155,12 +211,19 @@ def test_defaults_are_shown_as_they_are_written() -> None:
         null: Annotated[int | None, Meta(description="i")] = None
         is_on: Annotated[bool, Meta(description="j")] = True
         names: Annotated[dict[str, str], Meta(description="k")] = field(default_factory=dict)
+        agents: Annotated[dict[str, Any], Meta(description="l")] = field(
+            default_factory=lambda: {"a": [1, "b"], "c": None}
+        )
+        end: Annotated[str, Meta(description="m")] = "\n"
+        error: Annotated[ErrorTypes, Meta(description="n")] = ErrorTypes((ValueError,))
+        errors: Annotated[ErrorTypes, Meta(description="o")] = ErrorTypes((KeyError, OSError))
 
     defaults = [row.split(" | ")[2] for row in rows_of(Defaults)]
 
     assert defaults == [
         "`''`", "*as `path`*", "`250ms`", "`30s`", "`64KiB`", "`1000`", "`n: n > 1`", "*none*",
-        "`null`", "`true`", "`{}`",
+        "`null`", "`true`", "`{}`", "`{a: [1, b], c: null}`", '`"\\n"`', "`ValueError`",
+        "`[KeyError, OSError]`",
     ]  # fmt: skip
 
 
@@ -201,17 +264,14 @@ def test_a_resource_as_a_parameter_is_no_part() -> None:
     assert rows_of(Ask)[0] == "| `whom` | resource | *required* | Whom. |"
 
 
-def test_what_bases_have_is_told_once() -> None:
-    bases = bases_of([spec(Shout), spec(Whisper)])
-
-    assert bases == [Processor, InputOutputProcessor]
-    told = shared(bases)
-    assert told.count("## Every processor\n") == 1
-    assert told.count("`node_name`") == 1
-    assert "## Every input output processor\n" in told
+def test_what_general_bases_have_can_be_told_once() -> None:
+    assert [each.key for each in general(Processor)] == ["node_name"]
+    assert [each.key for each in general(InputOutputProcessor)] == [
+        "input_path", "output_path", "skip_if_nonexistent", "input_fallback",
+    ]  # fmt: skip
 
 
-def test_a_base_with_parameters_of_its_own_is_a_base() -> None:
+def test_a_base_that_is_not_general_is_told_with_the_component() -> None:
     @dataclass(slots=True, kw_only=True, eq=False)
     class Loud(Processor):
         """Be loud."""
@@ -225,9 +285,20 @@ def test_a_base_with_parameters_of_its_own_is_a_base() -> None:
     class Horn(Loud):
         """Blow."""
 
-    assert bases_of([spec(Horn)]) == [Processor, Loud]
-    assert "And the parameters of [every loud](#every-loud)" in component(spec(Horn))
+    assert "| `level` | int | `1` | How loud. |" in component(spec(Horn), on_page=True)
 
 
-def test_contents_link_to_the_sections() -> None:
-    assert contents([spec(Shout)]) == "* [shout](#shout): Make a text `loud`."
+def test_a_line_between_cells_is_escaped() -> None:
+    assert in_cells(["a", "b"], [("x|y", "z")]) == "| a | b |\n|---|---|\n| x\\|y | z |"
+
+
+def test_links_lead_to_the_sections_of_a_page() -> None:
+    assert [*links([spec(Shout), spec(Whisper)], "loud.md")] == [
+        "[shout](loud.md#shout)",
+        "[whisper](loud.md#whisper)",
+    ]
+
+
+def test_words_are_listed_as_one_says_them() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"

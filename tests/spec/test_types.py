@@ -75,6 +75,7 @@ def test_a_value_becomes_what_its_parameter_says(
 
 
 PATH = "expected a path into the baton"
+STEPS = "write the steps below 'pipelines', and name that pipeline here"
 RESOURCE = "the name of a resource, such as pipeline.web.compute"
 
 HUGE = "9" * 400
@@ -92,6 +93,10 @@ MISTAKES: list[tuple[Any, str, list[str]]] = [
     (list[int], "[1, a, b]", ["1:5 expected int, got 'a'", "1:8 expected int, got 'b'"]),
     (dict[str, int], "{a: x}", ["1:5 expected int, got 'x'"]),
     (Literal["a", "b"], "c", ["1:1 expected 'a' or 'b', got 'c'"]),
+    (Literal["a", "b"], "5", ["1:1 expected 'a' or 'b', got 5"]),
+    (Literal["a", "b"], "[a]", ["1:1 expected 'a' or 'b', got ['a']"]),
+    (Literal["a", "b"], "null", ["1:1 expected 'a' or 'b', got None"]),
+    (dict[str, Literal["a", "b"]], "{x: 5}", ["1:5 expected 'a' or 'b', got 5"]),
     (int | str, "[1]", ["1:1 expected int or str, got [1]"]),
     (Literal["never"] | Duration, "x", ["1:1 expected 'never' or duration, got 'x'"]),
     (Duration, "-1", ["1:1 expected a duration such as 2s or 250ms, got -1"]),
@@ -109,10 +114,14 @@ MISTAKES: list[tuple[Any, str, list[str]]] = [
     (Namespace, "{t: time.tim}", ["1:5 'time' has no 'tim'"]),
     (Dependency[Any], "{of: x}", [f"1:1 expected {RESOURCE}, or a mapping with 'provider'"]),
     (Dependency[Any], "5", [f"1:1 expected {RESOURCE}, got 5"]),
+    (Dependency[Any], "[a]", [f"1:1 expected {RESOURCE}, got a list ({STEPS})"]),
     (
         PipelineName,
         "'..'",
-        ["1:1 expected the name of a pipeline, such as web.compute or .other, got '..'"],
+        [
+            "1:1 expected the name of a pipeline, such as web.compute or .other, or a list of"
+            " steps, got '..'"
+        ],
     ),
     (Dependencies, "x", ["1:1 expected names and the resources they mean, got 'x'"]),
     (Annotated[int, Meta(ge=1, le=5)], "7", ["1:1 expected int <= 5, got 7"]),
@@ -187,8 +196,9 @@ def test_a_secret_is_never_shown(hint: Any) -> None:
     assert "hush" not in f"{problems}"
 
 
-def test_a_secret_stays_one_where_text_is_expected() -> None:
-    value, _ = decoded(str, external(Secret("hush")))
+@pytest.mark.parametrize("hint", [str, str | None, str | list[str]])
+def test_a_secret_stays_one_where_text_is_expected(hint: Any) -> None:
+    value, _ = decoded(hint, external(Secret("hush")))
 
     assert (value, repr(value)) == ("hush", "***")
 

@@ -89,8 +89,8 @@ def test_a_calculation_is_called_by_hand(start: Processes) -> None:
 
 def test_the_readme_shows_what_check_says(start: Processes, tmp_path: Path) -> None:
     text = (EXAMPLE / "1-one-process.yaml").read_text(encoding="utf-8")
-    right = "        sum:\n            - eval-lambda:"
-    wrong = text.replace(right, right.replace("lambda", "lamda"))
+    right = "        sum:\n            - map:"
+    wrong = text.replace(right, right.replace("map", "mapp"))
     (tmp_path / "1-one-process.yaml").write_text(wrong, encoding="utf-8")
 
     process = start("check", "1-one-process.yaml", cwd=tmp_path)

@@ -12,14 +12,15 @@ import click
 import msgspec
 
 from piped.app import Service
-from piped.cli.options import EXIT_FAILED, new_runner, overrides, set_up_logs, show_problems
+from piped.cli._words import pipelines_of_the_file
+from piped.cli.options import EXIT_FAILED, FILE, new_runner, overrides, set_up_logs, show_problems
 from piped.engine import journey, new_journey
 from piped.errors import ConfigError, unwrapped
 
 
 @click.command("call", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file")
-@click.argument("pipeline")
+@click.argument("file", type=FILE)
+@click.argument("pipeline", shell_complete=pipelines_of_the_file)
 @click.argument("baton", default="{}")
 @click.option("-v", "--verbose", is_flag=True, help="Log at level DEBUG.")
 @overrides

@@ -16,6 +16,7 @@ from piped.errors import Level, Problem
 
 EXIT_FAILED: Final = 1
 EXIT_CANNOT_START: Final = 2
+FILE: Final = click.Path(readable=False)  # a shell completes it; whether it is there is told later
 
 C = TypeVar("C", bound=Callable[..., Any])
 

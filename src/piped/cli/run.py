@@ -19,8 +19,10 @@ import click
 import structlog
 
 from piped.app import EXIT_FAILED_FOR_GOOD, Service, blueprint_of
+from piped.cli._words import folders
 from piped.cli.options import (
     EXIT_CANNOT_START,
+    FILE,
     new_runner,
     overrides,
     reason,
@@ -36,14 +38,29 @@ MANY_FILES: Final = 65_536
 
 
 @click.command("run", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file", required=False)
-@click.option("-c", "--conf", metavar="FILE", help="The document; the same as the argument.")
+@click.argument("file", required=False, type=FILE)
+@click.option(
+    "-c", "--conf", metavar="FILE", type=FILE, help="The document; the same as the argument."
+)
 @click.option("-n", "--nodaemon", is_flag=True, help="Stay in the foreground, as always.")
-@click.option("-d", "--rundir", metavar="DIR", help="Change to this folder first.")
-@click.option("-l", "--logging", "logging_file", metavar="FILE", help="A logging.config YAML file.")
-@click.option("-p", "--pidfile", metavar="FILE", help="Write the process number to this file.")
+@click.option(
+    "-d", "--rundir", metavar="DIR", shell_complete=folders, help="Change to this folder first."
+)
+@click.option(
+    "-l", "--logging", "logging_file", metavar="FILE", type=FILE, help="A logging.config YAML file."
+)
+@click.option(
+    "-p", "--pidfile", metavar="FILE", type=FILE, help="Write the process number to this file."
+)
 @click.option("-D", "--debug", is_flag=True, help="Show tracebacks where 'debug.allow' permits it.")
 @click.option("-v", "--verbose", is_flag=True, help="Log at level DEBUG, and show hints.")
+@click.option(
+    "--watch",
+    "is_watched",
+    is_flag=True,
+    help="Start anew when a file of the document or a module of its bundles has changed.",
+)
+@click.option("--lifeline", type=int, hidden=True)  # a pipe: its other end has who started us
 @overrides
 def command(
     file: str | None,
@@ -54,6 +71,8 @@ def command(
     pidfile: str | None,
     debug: bool,
     verbose: bool,
+    is_watched: bool,
+    lifeline: int | None,
     override: tuple[str, ...],
 ) -> None:
     """Run a document until it ends, or until SIGTERM or SIGINT.
@@ -70,6 +89,11 @@ def command(
             os.chdir(rundir)
         except OSError as error:
             raise click.UsageError(f"cannot change to '{rundir}': {reason(error)}") from error
+    if is_watched:
+        given = {"--logging": logging_file, "--pidfile": pidfile}
+        options = [f"{name}={value}" for name, value in given.items() if value is not None]
+        options += [name for name, on in {"-D": debug, "-v": verbose}.items() if on]
+        raise SystemExit(watch(document, override, options, logging_file))
     set_up_logs(logging_file, verbose)
     blueprint = blueprint_of(document, override)
     shown = Level.HINT if verbose else Level.WARNING
@@ -78,13 +102,27 @@ def command(
         raise SystemExit(EXIT_CANNOT_START)
     allow_many_sockets()
     with new_runner() as runner:
-        raise SystemExit(runner.run(serve(Service(blueprint, is_debug=debug), began, pidfile)))
+        service = Service(blueprint, is_debug=debug)
+        raise SystemExit(runner.run(serve(service, began, pidfile, lifeline)))
 
 
-async def serve(service: Service, began: float, pidfile: str | None) -> int:
+def watch(document: str, override: tuple[str, ...], options: list[str], logs: str | None) -> int:
+    """Run a document in a process of its own, and again when it has changed."""
+    from piped.spec.imports import NotInstalled, import_shipped
+
+    try:
+        watching = import_shipped("piped.cli.watch")
+    except NotInstalled as error:
+        raise click.UsageError(f"cannot watch: {error}: {error.hint}") from error
+    exit_code: int = watching.watch(document, override, options, also=[logs] if logs else [])
+    return exit_code
+
+
+async def serve(service: Service, began: float, pidfile: str | None, lifeline: int | None) -> int:
     """Run a service until it is asked to end, and return the exit code.
 
-    The first signal lets it drain, the second ends it at its next await, the third at once.
+    The first signal lets it drain, the second ends it at its next await, the third at once. The
+    end of who holds the other end of the lifeline is like a signal.
     """
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -96,10 +134,13 @@ async def serve(service: Service, began: float, pidfile: str | None) -> int:
         log.info("stopping" if is_first else "stopping now", signal=name)
         service.stop()
         if not (is_first and is_started):
-            task.cancel()
+            # Not before the task has left its wait for the first signal, or it would drain.
+            loop.call_soon(task.cancel)
 
     outside = contextvars.copy_context()  # a signal comes in the midst of any request
     watch_signals(lambda name: loop.call_soon_threadsafe(on_signal, name, context=outside))
+    if lifeline is not None:
+        watch_lifeline(lifeline, lambda: on_signal("SIGHUP"))
     try:
         with written(pidfile):
             async with service:
@@ -129,6 +170,17 @@ def watch_signals(on_signal: Callable[[str], object]) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, on_any)
+
+
+def watch_lifeline(pipe: int, on_end: Callable[[], object]) -> None:
+    """Have a function called when nobody holds the other end of a pipe any more."""
+    loop = asyncio.get_running_loop()
+
+    def on_any() -> None:
+        loop.remove_reader(pipe)
+        on_end()
+
+    loop.add_reader(pipe, on_any)
 
 
 def allow_many_sockets() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -10,6 +10,8 @@ from piped.batons import BatonPath
 from piped.document.nodes import Entry, Mapping, Node, Scalar, Sequence
 from piped.document.tree import described, extended, shortened
 from piped.errors import Place, Problem
+
+Problems: TypeAlias = Iterable[Problem]
 
 _NO_KEY: Final = object()
 _SKIPPED: Final = object()
@@ -30,10 +32,10 @@ class ListFrame:
         """Return the dotted path of what is read next."""
         return extended(above, len(self.node.items), is_index=True)
 
-    def take(self, node: Node, _place: Place) -> Iterator[Problem]:
-        """Take the next item."""
+    def take(self, node: Node, _place: Place) -> Problems:
+        """Take the next item; return what is wrong with it."""
         self.node.items.append(node)
-        yield from ()
+        return ()
 
     def closed(self) -> Sequence:
         return self.node
@@ -65,23 +67,29 @@ class MappingFrame:
         is_known = self._key is not _NO_KEY and self._key is not _SKIPPED
         return extended(above, self._key) if is_known else above
 
-    def take(self, node: Node, place: Place) -> Iterator[Problem]:
-        """Take the next key or the next value."""
+    def take(self, node: Node, place: Place) -> Problems:
+        """Take the next key or the next value; return what is wrong with it."""
         if self._key is _NO_KEY:
-            yield from self._take_key(node, place)
-        else:
-            yield from self._take_value(node)
-            self._key = _NO_KEY
-            self._is_duplicate = False
+            return self._take_key(node, place)
+        wrong = self._take_value(node)
+        if wrong:
+            return self._after(wrong)
+        self._key, self._is_duplicate = _NO_KEY, False
+        return ()
 
-    def take_merge_key(self, place: Place) -> Iterator[Problem]:
+    def _after(self, wrong: Problems) -> Iterator[Problem]:
+        """Yield what is wrong with a value while its key is still known, for the path."""
+        yield from wrong
+        self._key, self._is_duplicate = _NO_KEY, False
+
+    def take_merge_key(self, place: Place) -> Problems:
         """Take the key ``<<``."""
         self._key = _MERGE
         if self._merge_place:
             self._is_duplicate = True
-            yield _duplicate("<<", self._merge_place, place)
-        else:
-            self._merge_place = place
+            return [_duplicate("<<", self._merge_place, place)]
+        self._merge_place = place
+        return ()
 
     def closed(self) -> Mapping:
         """Return the mapping: its own keys win over merged ones, and these over later ones."""
@@ -93,31 +101,35 @@ class MappingFrame:
             self.node.entries = entries | self.node.entries
         return self.node
 
-    def _take_key(self, node: Node, place: Place) -> Iterator[Problem]:
+    def _take_key(self, node: Node, place: Place) -> Problems:
         value = node.value if type(node) is Scalar else None
         self._key_place = place
         if value is None or isinstance(value, BatonPath):
             self._key = _SKIPPED
             what = f"expected text, a number or a truth as a key, got {described(node)}"
-            yield Problem("bad-key", what, place)
-            return
+            hint = "put text in braces into quotes" if isinstance(node, Mapping) else ""
+            return [Problem("bad-key", what, place, hint=hint)]
         self._key = value
         if value in self.node.entries:
             self._is_duplicate = True
-            yield _duplicate(value, self.node.entries[value].key_place, place)
+            return [_duplicate(value, self.node.entries[value].key_place, place)]
+        return ()
 
-    def _take_value(self, node: Node) -> Iterator[Problem]:
+    def _take_value(self, node: Node) -> Problems:
         if self._is_duplicate or self._key is _SKIPPED:
-            return
-        if self._key is _MERGE:
-            for each in node.items if isinstance(node, Sequence) else [node]:
-                if isinstance(each, Mapping):
-                    self._merged.append(each)
-                else:
-                    what = f"expected a mapping after '<<', got {described(each)}"
-                    yield Problem("bad-merge-key", what, each.place)
-        else:
+            return ()
+        if self._key is not _MERGE:
             self.node.entries[self._key] = Entry(self._key_place, node)
+            return ()
+        given = node.items if isinstance(node, Sequence) else [node]
+        self._merged += [each for each in given if isinstance(each, Mapping)]
+        return [
+            Problem(
+                "bad-merge-key", f"expected a mapping after '<<', got {described(each)}", each.place
+            )
+            for each in given
+            if not isinstance(each, Mapping)
+        ]
 
 
 Frame: TypeAlias = ListFrame | MappingFrame

@@ -13,6 +13,7 @@ from piped.errors import Problem
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
+_LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 _PLAIN_WORDS: Final = (
@@ -44,7 +45,7 @@ _HINTS: Final = (
     ("expected ':'", "check the indentation, and that a key has ': ' behind it"),
     ("expected key", "check the indentation, and that all quotes and brackets are closed"),
     ("expected the end of the indented", "check the indentation"),
-    ("expected ','", "check that all brackets are closed"),
+    ("expected ','", "check that all brackets are closed, and text with ': ' in it is in quotes"),
     ("unknown escape character", "write the text in single quotes, or double the backslash"),
     ("expected whitespace or line break", "write a space behind the tag, before ',' too"),
     ("undefined tag handle", "tags are written with one '!': !env, !file, !path"),
@@ -82,7 +83,10 @@ def explained(error: Exception, text: str) -> tuple[Problem, tuple[int, int] | N
     if error.context and begin and begin.line < mark.line:
         why = f"{_in_plain_words(error.context)} that begins in line {begin.line + 1}"
     hint = _hint(what, text, mark.line, mark.column)
-    return Problem("yaml-syntax", what, why=why, hint=hint), (mark.line + 1, mark.column + 1)
+    found = Problem("yaml-syntax", what, why=why, hint=hint)
+    if mark.line > len(_LINE_BREAK.findall(text)):  # behind a last line that has no end
+        return found, position(text, len(text))
+    return found, (mark.line + 1, mark.column + 1)
 
 
 def _mark(error: Exception) -> Any:

@@ -68,11 +68,17 @@ class PipelineDefinition:
     place: Place
     at: str
     branches: Branches = field(default_factory=Branches)
+    home: str = ""  # where relative names in it begin: its own name, unless it is a parameter
     inherits: str | None = None
     inherits_place: Place | None = None
     overrides: list[StepDefinition] = field(default_factory=list)
     max_turns: int | None = None
     is_sound: bool = True  # nothing in it was wrong, so nothing of it is left out
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether it stands in place of a name, as the parameter of a step."""
+        return self.home != self.name
 
     def parts(self) -> Iterator[tuple[str, int]]:
         """Yield the full names of the pipelines copied into this one, and how deep they stand."""
@@ -81,7 +87,7 @@ class PipelineDefinition:
         inherited = [] if self.inherits is None else [(self.inherits, 1)]
         for name, depth in [*inlined, *inherited]:
             with suppress(ValueError):  # too many dots: the graph builder reports it
-                yield absolute(name, self.name), depth
+                yield absolute(name, self.home), depth
 
 
 class DefinitionReader:
@@ -118,8 +124,21 @@ class DefinitionReader:
                     "a pipeline is a list of steps, or a mapping with 'chained_consumers'",
                 )
 
-    def _pipeline(self, name: str, node: Sequence | Mapping, at: str) -> None:
-        made, before = PipelineDefinition(name, node.place, at), len(self.problems)
+    def read_parameter(self, node: Node, at: str, home: str) -> str:
+        """Read a pipeline that stands in place of a name, once, and return the name it gets."""
+        name = at.removeprefix("pipelines.")
+        if name in self.definitions:
+            return name
+        if isinstance(node, Sequence) or (isinstance(node, Mapping) and is_pipeline(node)):
+            self._pipeline(name, node, at, home)
+        else:
+            what = f"expected the name of a pipeline, or a list of steps, got {plain(node)!r}"
+            self._report("not-a-pipeline", what, node.place, at)
+        return name
+
+    def _pipeline(self, name: str, node: Sequence | Mapping, at: str, home: str = "") -> None:
+        made = PipelineDefinition(name, node.place, at, home=home or name)
+        before = len(self.problems)
         if not name:
             self._report("not-a-pipeline", "a pipeline needs a name", node.place, at)
             return
@@ -208,7 +227,10 @@ class DefinitionReader:
         names = [key for key in node.entries if key not in RESERVED]
         if len(names) != 1:
             shown = ", ".join(f"'{name}'" for name in names) or "none"
-            self._not_a_step(node, at, f"a step names one processor, this one names {shown}")
+            what = f"a step names one processor, this one names {shown}"
+            is_lost = bool(names) and plain(node.entries[names[0]].node) is None
+            hint = f"indent '{names[1]}' more than '{names[0]}'" if is_lost else ""
+            self._not_a_step(node, at, what, hint)
             return None
         entry = node.entries[names[0]]
         if not isinstance(entry.node, Mapping):
@@ -216,6 +238,8 @@ class DefinitionReader:
             what = f"expected a mapping of options after '{names[0]}:', got "
             what += "nothing" if given is None else repr(given)
             hint = f"write '- {names[0]}' or '- {names[0]}: {{}}' for a step without options"
+            if given is not None:
+                hint = f"write the name of the parameter too, as in '- {names[0]}: {{name: value}}'"
             self._report("not-a-step", what, entry.key_place, f"{at}.{names[0]}", hint)
             return None
         return self._processor(str(names[0]), entry.key_place, entry.node, [node, entry.node], at)
@@ -278,11 +302,9 @@ class DefinitionReader:
         self._report("wrong-value", f"expected int >= 1, got {value!r}", node.place, at)
         return MAX_TURNS
 
-    def _not_a_step(self, node: Node, at: str, what: str) -> None:
-        hint = (
-            "a step is 'name', '{name: {options}}', '{inline-pipeline: name}' or '{existing: id}'"
-        )
-        self._report("not-a-step", what, node.place, at, hint)
+    def _not_a_step(self, node: Node, at: str, what: str, hint: str = "") -> None:
+        forms = "'name', '{name: {options}}', '{inline-pipeline: name}' or '{existing: id}'"
+        self._report("not-a-step", what, node.place, at, hint or f"a step is {forms}")
 
     def _report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
         self.problems.append(Problem(code, what, place, at, hint=hint))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
-from piped.engine.definition import MAX_TURNS, Branches, PipelineDefinition, StepDefinition
+from piped.document.nodes import Node
+from piped.engine.definition import (
+    MAX_TURNS,
+    Branches,
+    DefinitionReader,
+    PipelineDefinition,
+    StepDefinition,
+)
 from piped.engine.inlining import refusals
 from piped.engine.nodes import Graph, GraphNode, reachable
 from piped.errors import Level, Place, Problem, suggest
@@ -19,6 +27,7 @@ from piped.spec import (
     absolute,
     dependencies_of,
 )
+from piped.spec.imports import NotInstalled
 
 Need: TypeAlias = tuple[Dependency[Any], Place | None, str]
 """A resource that a component needs, and the place and path of the component."""
@@ -27,17 +36,27 @@ Need: TypeAlias = tuple[Dependency[Any], Place | None, str]
 class GraphBuilder:
     """Builds the graph of any pipeline of a document; collects what is wrong."""
 
-    def __init__(
-        self, definitions: Mapping[str, PipelineDefinition], processors: Mapping[str, Spec]
-    ) -> None:
-        self.definitions = definitions
+    def __init__(self, reader: DefinitionReader, processors: Mapping[str, Spec]) -> None:
+        self.definitions = reader.definitions
         self.processors = processors
         self.problems: list[Problem] = []
         self.needs: list[Need] = []
-        self._refused = refusals(definitions)
+        self._reader = reader
+        self._refused = refusals(self.definitions)
         self._told: set[Problem] = set()
         self._faults = 0
         self._faults_before = 0
+
+    def build_all(self) -> dict[str, Graph]:
+        """Return the graphs of all pipelines, those that stand as parameters of steps included."""
+        graphs: dict[str, Graph] = {}
+        built: set[str] = set()
+        while ahead := [name for name in self.definitions if name not in built]:
+            if built:  # what was built has parameters that are pipelines
+                self._refused = refusals(self.definitions)
+            built.update(ahead)
+            graphs.update({name: graph for name in ahead if (graph := self.build(name))})
+        return graphs
 
     def build(self, name: str) -> Graph | None:
         """Return the graph of a pipeline, or None where a problem prevents it."""
@@ -48,7 +67,8 @@ class GraphBuilder:
             return None
         max_turns = definition.max_turns
         if max_turns is None and definition.inherits is not None:
-            max_turns = self.definitions[absolute(definition.inherits, name)].max_turns
+            parent = absolute(definition.inherits, definition.home)
+            max_turns = self.definitions[parent].max_turns
         return Graph(name, definition.place, definition.at, sources, max_turns or MAX_TURNS)
 
     @property
@@ -69,7 +89,7 @@ class GraphBuilder:
     def _inherited(self, definition: PipelineDefinition) -> list[GraphNode]:
         assert definition.inherits is not None
         place, at = definition.inherits_place or definition.place, f"{definition.at}.inherits"
-        parent = self.find(definition.inherits, definition.name, place, at)
+        parent = self.find(definition.inherits, definition.home, place, at)
         if parent is None:
             return []
         if parent.name in self._refused:
@@ -96,37 +116,59 @@ class GraphBuilder:
             self.report("unknown-pipeline", f"{error}", place, at)
             return None
         if full not in self.definitions:
-            hint = suggest(full, self.definitions)
+            named = (each.name for each in self.definitions.values() if not each.is_parameter)
+            hint = suggest(full, named)
             self.report("unknown-pipeline", f"there is no pipeline '{full}'", place, at, hint)
         return self.definitions.get(full)
 
-    def processor(self, step: StepDefinition, home: str) -> Processor | None:
-        """Return the processor that a step describes, or None where a problem prevents it."""
-        spec = self.processors.get(step.name)
+    def node(self, step: StepDefinition, name: str, home: str) -> GraphNode | None:
+        """Return the node that a step describes, or None where a problem prevents it."""
+        try:
+            spec = self.processors.get(step.name)
+        except NotInstalled as error:
+            what = f"'{step.name}' cannot be used: {error}"
+            self.report("not-installed", what, step.place, step.at, error.hint)
+            return None
         if spec is None:
             what, hint = f"there is no processor '{step.name}'", suggest(step.name, self.processors)
+            with suppress(ValueError):
+                if absolute(step.name, home) in self.definitions:
+                    hint = (
+                        f"to run that pipeline, write '- run-pipeline: {{pipeline: {step.name}}}'"
+                    )
             self.report("unknown-processor", what, step.place, step.at, hint)
             return None
         decoder = Decoder()
         made = decoder.component(spec, step.options, step.at)
         for problem in decoder.problems:
             self._tell(problem)
-        for each in decoder.dependencies if made is INVALID else dependencies_of(made):
+        needed = decoder.dependencies if made is INVALID else dependencies_of(made)
+        dependencies = tuple(needed)
+        for each in dependencies:
             self._resolve(each, home, step)
         if made is INVALID:
+            self._faults += 1
             return None
         assert isinstance(made, Processor)
         made.home = home
-        return made
+        return GraphNode(made, name, step.place, step.at, dependencies)
 
     def _resolve(self, dependency: Dependency[Any], home: str, step: StepDefinition) -> None:
         """Make the name of a pipeline absolute; note what else a processor needs."""
-        if isinstance(dependency, PipelineName) or dependency.name.startswith("."):
+        if isinstance(dependency, PipelineName) and dependency.inline is not None:
+            self._read_parameter(dependency, dependency.inline, home)
+        elif isinstance(dependency, PipelineName) or dependency.name.startswith("."):
             place, at = dependency.place or step.place, dependency.at or step.at
             found = self.find(dependency.name, home, place, at)
             dependency.name = f"pipeline.{found.name}" if found else dependency.name
         else:
             self.needs.append((dependency, step.place, step.at))
+
+    def _read_parameter(self, dependency: PipelineName, inline: Node, home: str) -> None:
+        name = self._reader.read_parameter(inline, dependency.at, home)
+        dependency.name = f"pipeline.{name}"
+        definition = self.definitions.get(name)
+        self._faults += definition is None or not definition.is_sound
 
     def report(
         self,
@@ -175,16 +217,15 @@ class _Weaver:
         return sources
 
     def _make(self, step: StepDefinition) -> None:
-        wanted, home = step, self.definition.name
+        wanted, home = step, self.definition.home
         for override in self.heir.overrides:
             if override not in self.used_overrides and override.name == step.name:
                 self.used_overrides.add(override)
-                wanted, home = override, self.heir.name
+                wanted, home = override, self.heir.home
                 break
-        made = self.builder.processor(wanted, home)
-        if made is None:
+        node = self.builder.node(wanted, step.name, home)
+        if node is None:
             return
-        node = GraphNode(made, step.name, wanted.place, wanted.at)
         self.nodes[step] = node
         if step.id is None:
             return
@@ -235,13 +276,17 @@ class _Weaver:
         return entries, exits
 
     def _inlined(self, step: StepDefinition) -> tuple[list[GraphNode], list[GraphNode]]:
-        other = self.builder.find(step.name, self.definition.name, step.place, step.at)
+        other = self.builder.find(step.name, self.definition.home, step.place, step.at)
         sources = self.builder.sources(other) if other else []
         return sources, [node for node in reachable(sources) if not node.consumers]
 
     def _join(
-        self, producers: Iterable[GraphNode], consumers: list[GraphNode], step: StepDefinition
+        self, producers: Sequence[GraphNode], consumers: list[GraphNode], step: StepDefinition
     ) -> None:
+        if consumers and producers and all(each.processor.is_end for each in producers):
+            what = f"no baton reaches '{consumers[0].name}': '{producers[0].name}' always fails"
+            where = (consumers[0].place, consumers[0].at)
+            self.builder.report("unreachable-step", what, *where, level=Level.WARNING)
         if consumers and not producers and self.builder.is_sound:
             what = f"no baton reaches '{consumers[0].name}': what it follows has no end"
             hint = (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from piped.errors import Place
-from piped.spec import Processor
+from piped.spec import Dependency, Processor
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +19,7 @@ class GraphNode:
     name: str
     place: Place
     at: str
+    dependencies: tuple[Dependency[Any], ...] = ()
     consumers: list[GraphNode] = field(default_factory=list)
     error_consumers: list[GraphNode] = field(default_factory=list)
 

@@ -22,7 +22,6 @@ from piped.spec import (
     PipelineName,
     Processor,
     Step,
-    dependencies_of,
 )
 
 MAX_DEPTH: Final = 100
@@ -53,7 +52,8 @@ class Pipeline:
     """
 
     __slots__ = (
-        *("_blocks", "_run", "graph", "is_async", "is_deep", "is_ready", "is_recursive", "name"),
+        *("_blocks", "_dependencies", "_run", "graph", "is_async", "is_deep", "is_ready"),
+        *("is_recursive", "name"),
     )
 
     def __init__(self, graph: Graph) -> None:
@@ -64,6 +64,7 @@ class Pipeline:
         self.is_recursive = False
         self.is_deep = False  # its calls of calls may be too deep for the engine or for Python
         self._blocks: tuple[Block, ...] = ()
+        self._dependencies = tuple(each for node in graph.nodes() for each in node.dependencies)
         self._run: Runner = run
 
     def __repr__(self) -> str:
@@ -74,10 +75,9 @@ class Pipeline:
         for node in self.graph.nodes():
             yield node.processor
 
-    def dependencies(self) -> Iterator[Dependency[Any]]:
-        """Yield each dependency of each processor."""
-        for processor in self.processors():
-            yield from dependencies_of(processor)
+    def dependencies(self) -> Sequence[Dependency[Any]]:
+        """Return each dependency of each processor."""
+        return self._dependencies
 
     def compile(self) -> None:
         """Make the plain functions that batons will go through; all dependencies are bound."""
@@ -227,7 +227,7 @@ def endless_calls(graphs: Mapping[str, Graph]) -> Iterator[Problem]:
         nodes = [certain[caller][called] for caller, called in pairwise(cycle)]
         why = ", ".join(f"called at {node.place}" for node in nodes)
         what = f"these pipelines call one another without end: {' -> '.join(cycle)}"
-        hint = "let a 'stop', a 'lambda-decider' or 'run-pipeline-if' decide about one of the calls"
+        hint = "let a 'when', a 'switch' or a 'stop' decide about one of the calls"
         yield Problem("endless-calls", what, nodes[0].place, nodes[0].at, why, hint)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from piped.batons import Baton
 from piped.engine.blocks import Block
 from piped.engine.nodes import GraphNode
-from piped.errors import TooDeep, TooManyTurns
+from piped.errors import TooDeep, TooManyTurns, add_note
 from piped.spec import undeclared
 
 
@@ -229,9 +229,7 @@ def blame(failure: BaseException, node: GraphNode, handled: BaseException | None
     """Note on an exception where it was raised; one that is raised again keeps its first place."""
     if failure is handled:
         return
-    note = f"in {node.at} ({node.place}){_line(failure, node)}"
-    if note not in getattr(failure, "__notes__", ()):
-        failure.add_note(note)
+    add_note(failure, f"in {node.at} ({node.place}){_line(failure, node)}")
 
 
 def _line(failure: BaseException, node: GraphNode) -> str:

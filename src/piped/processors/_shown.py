@@ -11,7 +11,10 @@ LONGEST: Final = 80
 
 def shown(value: Any) -> str:
     """Return a value as Python writes it, cut where that is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # of a number with more digits than Python writes
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 

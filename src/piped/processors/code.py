@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import field
 from functools import partial
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, fresh, getter, setter
 from piped.errors import Problem
@@ -49,6 +49,8 @@ class EvalLambda(InputOutputProcessor):
     Raises:
         UndeclaredAwait: The lambda returned an awaitable without ``await: true``.
     """
+
+    answers: ClassVar[bool] = True  # the code may
 
     lambda_: Annotated[
         Lambda, Meta(description="A lambda without its keyword, such as 'n: n * 2'.")
@@ -99,6 +101,23 @@ class EvalLambda(InputOutputProcessor):
             return fallback() if value is MISSING else value
 
         return instead
+
+
+@processor("map")
+class Map(EvalLambda):
+    """Make another value of the input, by a lambda; eval-lambda is its old name.
+
+    Takes any value, gives what the lambda returns. The lambda sees builtins, its ``namespace``,
+    ``self`` (the processor, with ``self.dependencies``) and ``logger``.
+
+    Example:
+        map: {input_path: numbers, output_path: sum, lambda: "numbers: sum(numbers)"}
+        in:  {numbers: [1, 2, 3]}
+        out: {numbers: [1, 2, 3], sum: 6}
+
+    Raises:
+        UndeclaredAwait: The lambda returned an awaitable without ``await: true``.
+    """
 
 
 def _of_the_baton(function: Function, target: str | None) -> Step:
@@ -173,6 +192,8 @@ class ExecCode(InputOutputProcessor):
     Raises:
         UndeclaredAwait: The code has no ``await``, but returned an awaitable.
     """
+
+    answers: ClassVar[bool] = True  # the code may
 
     code: Annotated[Code, Meta(description="Python code; 'return' gives the output.")]
     inline_callbacks: Annotated[

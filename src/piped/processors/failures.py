@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import builtins
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import field
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
 from piped.batons import Baton, BatonPath, fresh, setter
-from piped.errors import PipelineError, Problem, suggest
-from piped.spec import Meta, Processor, Step, find_python, processor
-
-BUILTINS: Final = [
-    name
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, Exception)
-]
-
-
-def _exception(name: str) -> type[Exception]:
-    """Return the class of an exception: a builtin, ``exceptions.X``, or a dotted Python name.
-
-    Raises:
-        ValueError: Nothing has that name, or it is no exception.
-    """
-    found = find_python(name)
-    if not isinstance(found, type) or not issubclass(found, Exception):
-        raise ValueError(f"expected the name of an exception, got '{name}'")
-    return found
-
-
-def _problems(names: Mapping[str, str]) -> Iterable[Problem]:
-    """Yield what is wrong with the names of exceptions, by the parameters that have them."""
-    for at, name in names.items():
-        try:
-            _exception(name)
-        except ValueError as error:
-            hint = "" if "." in name.removeprefix("exceptions.") else _near(name)
-            what = f"'{name}' is no exception: {error}"
-            yield Problem("unknown-exception", what, at=at, hint=hint)
-
-
-def _near(name: str) -> str:
-    return suggest(name.removeprefix("exceptions."), BUILTINS)
+from piped.errors import PipelineError, Problem
+from piped.spec import (
+    ErrorTypes,
+    Meta,
+    Processor,
+    Step,
+    UnknownException,
+    exception_named,
+    processor,
+)
 
 
 @processor("raise-exception")
@@ -60,6 +34,9 @@ class RaiseException(Processor):
         Exception: Always; its class is ``type``.
     """
 
+    answers: ClassVar[bool] = True  # 500, or what the site says of the exception
+    is_end: ClassVar[bool] = True
+
     type: Annotated[
         str, Meta(description="The class: ValueError, or a dotted name such as package.Failure.")
     ] = "Exception"
@@ -71,10 +48,13 @@ class RaiseException(Processor):
     )
 
     def check(self) -> Iterable[Problem]:
-        return _problems({"type": self.type})
+        try:
+            exception_named(self.type)
+        except UnknownException as error:
+            yield Problem("unknown-exception", f"{error}", at="type", hint=error.hint)
 
     def step(self) -> Step:
-        kind = _exception(self.type)
+        kind = exception_named(self.type)
         args = fresh(self.args if isinstance(self.args, list) else [self.args])
         kwargs = fresh(self.kwargs)
 
@@ -100,20 +80,14 @@ class TrapFailure(Processor):
     """
 
     error_types: Annotated[
-        str | list[str], Meta(description="The class of exception to trap, or a list of classes.")
+        ErrorTypes, Meta(description="The class of exception to trap, or a list of classes.")
     ]
     output_path: Annotated[
         BatonPath | None, Meta(description="Where the exception goes; '' replaces the baton.")
     ] = None
 
-    def check(self) -> Iterable[Problem]:
-        if isinstance(self.error_types, str):
-            return _problems({"error_types": self.error_types})
-        return _problems({f"error_types[{i}]": name for i, name in enumerate(self.error_types)})
-
     def step(self) -> Step:
-        names = [self.error_types] if isinstance(self.error_types, str) else self.error_types
-        trapped = tuple(map(_exception, names))
+        trapped = self.error_types
         put = None if self.output_path is None else setter(self.output_path)
 
         def step(baton: Baton) -> Baton:

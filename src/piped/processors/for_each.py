@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from piped.batons import Baton
-from piped.errors import AllPipelinesFailed, BatonError, Problem, TooDeep
+from piped.errors import BatonError, Problem, TooDeep
+from piped.processors._failure import all_failed, report_of
+from piped.processors._running import waits
 from piped.processors._shown import kind_of
 from piped.processors.parallel import at_once
 from piped.spec import (
@@ -28,14 +30,7 @@ class _Failed:
     error: Exception
 
     def report(self) -> dict[str, Any]:
-        notes = getattr(self.error, "__notes__", ())
-        at = next((note for note in notes if note.startswith("in pipelines")), "")
-        told = {
-            "type": type(self.error).__name__,
-            "message": str(self.error),
-            "at": at.removeprefix("in "),
-        }
-        return {"error": told}
+        return {"error": report_of(self.error)}
 
 
 class _Success(Exception):
@@ -91,12 +86,11 @@ class ForEach(InputOutputProcessor):
 
     @property
     def is_async(self) -> bool:
-        return self.parallel or (
-            self.pipeline.resource is not None and bool(self.pipeline.value.is_async)
-        )
+        return self.parallel or waits(self.pipeline)
 
     def check(self) -> Iterable[Problem]:
-        yield from self.result_processor.check(self.namespace)
+        for problem in self.result_processor.check(self.namespace):
+            yield replace(problem, at="result_processor")
 
     def call(self) -> Callable[[Any, Baton], Any]:
         pipeline = self.pipeline.value
@@ -190,7 +184,7 @@ class ForEach(InputOutputProcessor):
         if self.done_on_first or self.parallel:
             failures = [each.error for each in outcomes if isinstance(each, _Failed)]
             if failures and len(failures) == len(outcomes):
-                raise AllPipelinesFailed(failures)
+                raise all_failed(failures)
         results = [each.report() if isinstance(each, _Failed) else each for each in outcomes]
         if isinstance(given, Mapping) and self.chunk_size is None:
             return dict(zip(given, results, strict=True))

@@ -1,8 +1,8 @@
-"""Lists in batons: flattening and grouping."""
+"""Lists in batons: flattening, grouping and collecting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinMethodType, MethodType
 from typing import Annotated, Any, Final
 
@@ -10,7 +10,7 @@ from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem
 from piped.processors._shown import kind_of
 from piped.processors.mapping import prefixed, wrong_paths
-from piped.spec import SAME_AS_INPUT, Meta, Processor, Step, processor
+from piped.spec import SAME_AS_INPUT, InputOutputProcessor, Meta, Processor, Step, processor
 
 METHODS: Final = (MethodType, BuiltinMethodType)
 
@@ -124,3 +124,45 @@ class GroupByValue(Processor):
             return groups
 
         return step
+
+
+@processor("flatten-list-of-dictionaries")
+class FlattenListOfDictionaries(InputOutputProcessor):
+    """Make a list of the values that the items of a list have at a path.
+
+    Values that are missing, empty or zero are left out. The list is sorted; with ``sort: false`` it
+    keeps the order of the items.
+
+    Example:
+        flatten-list-of-dictionaries: {key_path: owner.name, input_path: cars, output_path: names}
+        in:
+          cars: [{owner: {name: Bob}}, {owner: {name: Ada}}, {owner: null}]
+        out:
+          cars: [{owner: {name: Bob}}, {owner: {name: Ada}}, {owner: null}]
+          names: [Ada, Bob]
+
+    Raises:
+        BatonError: The input is no list, or its values cannot be sorted or told apart.
+    """
+
+    key_path: Annotated[BatonPath, Meta(description="Where each item has the value.")]
+    uniquify: Annotated[bool, Meta(description="Take each value only once.")] = False
+    sort: Annotated[bool, Meta(description="Sort the values.")] = True
+
+    def call(self) -> Callable[[Any, Baton], Any]:
+        get, path = getter(self.key_path), self.key_path
+        uniquify, sort = self.uniquify, self.sort
+
+        def call(items: Any, _baton: Baton) -> list[Any]:
+            if not isinstance(items, list | tuple):
+                raise BatonError(f"expected a list, got {kind_of(items)}")
+            found = [value for value in map(get, items) if value and not isinstance(value, METHODS)]
+            try:
+                values = list(dict.fromkeys(found)) if uniquify else found
+                return sorted(values) if sort else values
+            except TypeError as error:
+                kinds = ", ".join(sorted({kind_of(value) for value in found}))
+                act = "sort or uniquify" if uniquify and sort else "sort" if sort else "uniquify"
+                raise BatonError(f"cannot {act} the values at '{path}': got {kinds}") from error
+
+        return call

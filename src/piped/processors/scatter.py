@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
-from piped.errors import Problem, TooDeep
+from piped.errors import Problem, TooDeep, add_note
+from piped.processors._running import last, name_of, shallow, waits
 from piped.processors.mapping import prefixed, wrong_paths
 from piped.processors.parallel import at_once
 from piped.spec import Meta, PipelineName, Processor, Step, part, processor
@@ -31,7 +31,7 @@ class Scattered:
     ] = NAME_OF_PIPELINE
 
     def __post_init__(self) -> None:
-        if self.output_path is NAME_OF_PIPELINE:
+        if self.output_path is NAME_OF_PIPELINE and self.pipeline.inline is None:
             self.output_path = BatonPath(self.pipeline.name.lstrip("."))
 
 
@@ -48,21 +48,19 @@ class _Way:
 
     def now(self, value: Any) -> Outcome:
         try:
-            results = self.pipeline.now(value)
+            return last(self.pipeline.now(value)), None
         except TooDeep:  # where calls have no end, what is left to do has none
             raise
         except Exception as error:
             return None, error
-        return (results[-1] if results else None), None
 
     async def later(self, value: Any) -> Outcome:
         try:
-            results = await self.pipeline(value)
+            return last(await self.pipeline(value)), None
         except TooDeep:
             raise
         except Exception as error:
             return None, error
-        return (results[-1] if results else None), None
 
 
 @processor("scatter-gather")
@@ -93,22 +91,18 @@ class ScatterGather(Processor):
 
     @property
     def is_async(self) -> bool:
-        return any(
-            each.pipeline.resource is not None and each.pipeline.value.is_async
-            for each in self.mapping
-        )
+        return waits(*(each.pipeline for each in self.mapping))
 
     @property
     def certain_calls(self) -> tuple[str, ...]:
-        return tuple(
-            each.pipeline.name.removeprefix("pipeline.")
-            for each in self.mapping
-            if self._source(each) == ""
-        )
+        return tuple(name_of(each.pipeline) for each in self.mapping if self._source(each) == "")
 
     def check(self) -> Iterable[Problem]:
         for index, each in enumerate(self.mapping):
             at = f"mapping[{index}]"
+            if each.output_path is NAME_OF_PIPELINE:
+                what = "expected an 'output_path': a pipeline that is written in place has no name"
+                yield Problem("missing-parameter", what, at=at, hint="null discards the result")
             yield from wrong_paths(self.input_path_prefix, {f"{at}.input_path": each.input_path})
             if each.output_path is not None:
                 output = {f"{at}.output_path": each.output_path}
@@ -133,7 +127,7 @@ class ScatterGather(Processor):
 
     def _way(self, part: Scattered) -> _Way:
         get = getter(self._source(part))
-        given = (lambda baton: _copied(get(baton))) if self.copy else get
+        given = (lambda baton: shallow(get(baton))) if self.copy else get
         if part.output_path is None:
             return _Way(part.pipeline.value, given, lambda baton, _result: baton)
         put = setter(prefixed(self.output_path_prefix, part.output_path))
@@ -143,17 +137,13 @@ class ScatterGather(Processor):
         return prefixed(self.input_path_prefix, part.input_path)
 
 
-def _copied(value: Any) -> Any:
-    return copy.copy(value) if isinstance(value, dict | list) else value
-
-
 def _gather(baton: Baton, parts: list[tuple[_Way, Any]], outcomes: list[Outcome]) -> Baton:
     """Store the results and return the baton to go on with; raise the first failure."""
     failures = [error for _, error in outcomes if error is not None]
     if failures:
         first, *others = failures
         for other in others:
-            first.add_note(f"another part failed too: {type(other).__name__}: {other}")
+            add_note(first, f"another part failed too: {type(other).__name__}: {other}")
         raise first
     for (way, _), (result, _) in zip(parts, outcomes, strict=True):
         baton = way.put(baton, result)

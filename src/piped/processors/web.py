@@ -4,59 +4,30 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar, Final, Protocol
+from typing import Annotated, Any, ClassVar, Final
 
 from piped.batons import MISSING, Baton, BatonPath, getter
 from piped.errors import BatonError, Problem, suggest
 from piped.processors import _json
+from piped.processors._request import REQUEST_PATH, SKIP, request_getter
 from piped.processors._shown import kind_of, shown
+from piped.processors._text import encoded, wrong_encoding
 from piped.processors.mapping import Entry, MappingProcessor
 from piped.spec import Meta, Processor, Step, processor
 
 JSON: Final = "application/json"
+OF_THE_SITE: Final = frozenset(
+    {"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"}
+)
 CODES: Final = {each.name: each.value for each in HTTPStatus if each.value >= 200}
-
-REQUEST_PATH: Final = Meta(description="Where in the baton the request is.")
-SKIP: Final = Meta(description="Do nothing where the request is answered, or its client is gone.")
-
-
-class Request(Protocol):
-    """What the processors here use of a request."""
-
-    id: int
-    is_finished: bool
-    status: int
-    args: Mapping[str, Sequence[str]]
-    answer_lines: list[tuple[str, bytes]]  # the answer's header fields: lower-case name, line
-
-    def set_header(self, name: str, value: str) -> None: ...
-
-    def add_header(self, name: str, value: str) -> None: ...
-
-    def write(self, content: bytes) -> None: ...
-
-    def finish(self) -> bool: ...
 
 
 class BadArgument(BatonError):
     """Raised when an argument of a request cannot be read; it is answered 400."""
 
     http_status: ClassVar[int] = 400
-
-
-def _request_getter(path: str) -> Callable[[Baton], Request]:
-    get = getter(path)
-
-    def get_request(baton: Baton) -> Request:
-        request: Any = get(baton)
-        if not hasattr(request, "is_finished"):
-            raise BatonError(f"expected a request at '{path}', got {kind_of(request)}")
-        found: Request = request
-        return found
-
-    return get_request
 
 
 @processor("write-web-response")
@@ -74,6 +45,8 @@ class WriteWebResponse(Processor):
     Raises:
         BatonError: There is no request, or the content is something else.
     """
+
+    answers: ClassVar[bool] = True
 
     request_path: Annotated[BatonPath, REQUEST_PATH] = BatonPath("request")
     skip_if_request_stopped: Annotated[bool, SKIP] = True
@@ -103,11 +76,9 @@ class WriteWebResponse(Processor):
             what = f"expected a status such as NOT_FOUND, got {shown(code)}"
             hint = suggest(code.upper(), CODES)
             yield Problem("wrong-value", what, at="response_code", hint=hint)
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError:
-            what = f"expected an encoding such as utf8, got {shown(self.encoding)}"
-            yield Problem("wrong-value", what, at="encoding")
+        wrong = list(wrong_encoding(self.encoding, "encoding"))
+        yield from wrong
+        if wrong:
             return
         try:
             if self.fallback_content is not MISSING:
@@ -118,7 +89,7 @@ class WriteWebResponse(Processor):
         yield from _header_problems("content-type", self.content_type or "", "content_type")
 
     def step(self) -> Step:
-        get_request = _request_getter(self.request_path)
+        get_request = request_getter(self.request_path)
         get_content = getter(self.content_path, self.fallback_content)
         skip, finish, given_type = self.skip_if_request_stopped, self.finish, self.content_type
         code = self.response_code
@@ -149,7 +120,7 @@ class WriteWebResponse(Processor):
         if isinstance(content, dict | list | tuple):
             return _json.encode(content), JSON
         if isinstance(content, str):
-            body = self._encoded(content)
+            body = encoded(content, self.encoding)
         elif isinstance(content, bytes | bytearray | memoryview):
             body = bytes(content)
         else:
@@ -158,13 +129,6 @@ class WriteWebResponse(Processor):
         if charset == "utf-8" and self.content_type is None and _json.is_object_or_array(body):
             return body, JSON
         return body, f"text/html; charset={charset}"
-
-    def _encoded(self, text: str) -> bytes:
-        try:
-            return text.encode(self.encoding)
-        except UnicodeEncodeError as error:
-            what = f"cannot encode {shown(text[error.start : error.end])} as {self.encoding}"
-            raise BatonError(what) from error
 
 
 @processor("set-http-headers")
@@ -191,7 +155,7 @@ class SetHttpHeaders(Processor):
             yield from _header_problems(name, value, f"headers.{name}")
 
     def step(self) -> Step:
-        get_request = _request_getter(self.request_path)
+        get_request = request_getter(self.request_path)
         skip, fields = self.skip_if_request_stopped, self._fields()
 
         def step(baton: Baton) -> Baton:
@@ -217,6 +181,12 @@ class SetHttpHeaders(Processor):
 def _header_problems(name: str, value: str, at: str) -> Iterable[Problem]:
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
         what = f"expected the name of a header, got {shown(name)}"
+        yield Problem("wrong-header", what, at=at)
+    elif name.lower() in OF_THE_SITE:
+        what = f"the header '{name.lower()}' is set by the site itself"
+        yield Problem("wrong-header", what, at=at)
+    elif not re.fullmatch(r"[\x00-\xff]*", value):
+        what = f"the header '{name}' must be latin-1, got {shown(value)}"
         yield Problem("wrong-header", what, at=at)
     elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
         what = f"the header '{name}' must not have control signs, got {shown(value)}"
@@ -247,7 +217,7 @@ class ExtractWebRequestArguments(MappingProcessor):
     request_path: Annotated[BatonPath, REQUEST_PATH] = BatonPath("request")
 
     def source(self, entry: Entry) -> Callable[[Baton], Any]:
-        get_request, name = _request_getter(self.request_path), entry.input_path
+        get_request, name = request_getter(self.request_path), entry.input_path
         first, load = entry.extra["only_first"], entry.extra["load_json"]
 
         def get(baton: Baton) -> Any:

@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, ItemsView, Iterable, Iterator, KeysView, ValuesView
+from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import asynccontextmanager
 from dataclasses import field
 from typing import Annotated, Any
 
+from piped.resources.context import Context
 from piped.spec import Meta, Provider, provider
-
-
-class Context(dict[Any, Any]):
-    """A dict that may be changed while somebody goes through it.
-
-    Iteration, ``keys()``, ``values()`` and ``items()`` show what was in it when they were asked
-    for, so that a pipeline can take out what it finds. All else is that of a dict; ``copy()``
-    gives a plain one. Only the context itself is such a dict: mappings inside it are plain.
-    """
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(tuple(dict.keys(self)))
-
-    def __reversed__(self) -> Iterator[Any]:
-        return iter(tuple(dict.keys(self))[::-1])
-
-    # The typing of dict wants its own views; views of a copy are the snapshot, still set-like.
-    def keys(self) -> KeysView[Any]:  # type: ignore[override] # dict_keys cannot be named
-        return self._snapshot().keys()
-
-    def values(self) -> ValuesView[Any]:  # type: ignore[override] # dict_values cannot be named
-        return self._snapshot().values()
-
-    def items(self) -> ItemsView[Any, Any]:  # type: ignore[override] # dict_items cannot be named
-        return self._snapshot().items()
-
-    def copy(self) -> dict[Any, Any]:
-        return self._snapshot()
-
-    def _snapshot(self) -> dict[Any, Any]:
-        # dict(self) and dict.copy(self) would ask keys() again: a base's items are not overridden.
-        return dict(dict.items(self))
 
 
 @provider("contexts", entries="values")
@@ -66,6 +33,9 @@ class Contexts(Provider):
 
     def offers(self) -> Iterable[str]:
         return tuple(self._shared)
+
+    def unused(self, needed: Set[str]) -> Iterable[str]:
+        return (name for name in self.values if f"context.{name}" not in needed)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from piped.spec.dependency import (
     absolute,
     dependencies_of,
 )
+from piped.spec.error_types import ErrorTypes, UnknownException, exception_named
 from piped.spec.imports import find_python
 from piped.spec.types import Duration, Input, Size, WrongValue
 from piped.spec.words import words
@@ -38,6 +39,7 @@ __all__ = [
     "Dependencies",
     "Dependency",
     "Duration",
+    "ErrorTypes",
     "Input",
     "InputOutputProcessor",
     "Lambda",
@@ -51,9 +53,11 @@ __all__ = [
     "Size",
     "Spec",
     "Step",
+    "UnknownException",
     "WrongValue",
     "absolute",
     "dependencies_of",
+    "exception_named",
     "find_python",
     "identify",
     "part",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 from msgspec import Meta
 
 from piped.batons import MISSING, Baton, BatonPath, fresh, getter, setter
-from piped.errors import Problem, UndeclaredAwait
+from piped.errors import Place, Problem, UndeclaredAwait
 
 Step: TypeAlias = Callable[[Baton], Any]
 
@@ -31,6 +31,8 @@ class Processor:
     """
 
     __verbs__: ClassVar[tuple[str, ...]] = ("process", "step")  # it must have one of its own
+    answers: ClassVar[bool] = False  # it may answer a request, or give it to one who may
+    is_end: ClassVar[bool] = False  # no baton ever goes on from it
 
     node_name: Annotated[
         str | None, Meta(description="A label for graphs and traces instead of the name.")
@@ -189,16 +191,21 @@ def undeclared(result: Any) -> UndeclaredAwait:
 class Provider:
     """A section of the document that brings resources, or batons, or both.
 
-    The fields without a YAML key are told by the application before ``running()`` is entered: the
+    The fields without a YAML key are told before ``running()`` is entered: where it is written, the
     name for messages, the offered names that somebody depends on, whether it shall bring batons to
     its own pipelines, how many seconds it may drain, and whether people debug the process.
     """
 
+    is_first: ClassVar[bool] = False  # all others run under it: started first, closed last
     is_edge: ClassVar[bool] = False  # takes requests: started last, closed first
+    runs_pipelines: ClassVar[bool] = False  # any: closed before all that pipelines need
+    brings_requests: ClassVar[bool] = False  # somebody waits for the answer to each of its batons
 
     essential: Annotated[
         bool, Meta(description="Whether the process fails when this has failed for good.")
     ] = False
+    place: Place | None = field(default=None, init=False)
+    at: str = field(default="", init=False)
     label: str = field(default="", init=False)
     needed: frozenset[str] = field(default=frozenset(), init=False)
     is_feeding: bool = field(default=False, init=False)
@@ -216,6 +223,21 @@ class Provider:
     def feeds(self) -> bool:
         """Tell whether it brings batons by itself, and so runs though nobody needs it."""
         return False
+
+    def listens(self, needed: Set[str]) -> Iterable[tuple[str, str]]:
+        """Yield each address that it binds, and the path, below its own, of what binds it.
+
+        Addresses are ``host:port`` or begin with a scheme; free ports are left out. ``needed`` are
+        the names of all resources that somebody depends on.
+        """
+        return ()
+
+    def unused(self, needed: Set[str]) -> Iterable[str]:
+        """Yield the paths, below its own, of what neither brings batons nor is needed.
+
+        '' is the provider itself.
+        """
+        return ()
 
     def running(self) -> AbstractAsyncContextManager[Mapping[str, Any]]:
         """Open, yield the resources by name, and close: the whole life of the provider."""

@@ -13,13 +13,14 @@ import logging
 import re
 import symtable
 import textwrap
+import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any, Final, TypeVar
 
-from piped.errors import Place, Problem
+from piped.errors import Level, Place, Problem
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Source:
     place: Place
     head: int = 0  # signs before the first line of the text that the document does not have
     keyword: str = ""  # of the function: `def` or `async def`
+    warned: list[object] = field(default_factory=list, compare=False)  # what Python has said
 
     def place_of(self, line: int, column: int) -> Place:
         """Return the place in the document of a line (from 1) and column (from 0) of the text."""
@@ -74,6 +76,14 @@ class Source:
         assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         function.body = tree.body or function.body
         return around
+
+    def verify(self, tree: ast.Module) -> None:
+        """Compile the parsed text for what only that finds, such as an `await` in a lambda.
+
+        Raises:
+            SyntaxProblem: It is no Python; it knows the place.
+        """
+        self._told(lambda: compile(tree, ALONE, "exec", dont_inherit=True), self.place_of)
 
     def compile(self) -> CodeType:
         """Compile the text, all places in it being those of the document.
@@ -104,7 +114,11 @@ class Source:
 
     def _told(self, act: Callable[[], T], place_of: Callable[[int, int], Place]) -> T:
         try:
-            return act()
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always")
+                made = act()
+            self.warned.extend(found)
+            return made
         except SyntaxError as error:
             text = LINE.sub(lambda found: f"{place_of(int(found[0]), 0).line}", error.msg)
             where = place_of(error.lineno or 1, (error.offset or 1) - 1)
@@ -122,10 +136,10 @@ class Source:
     def unknown_names(self, known: Container[str]) -> Iterator[Problem]:
         """Yield a problem for each name in the text that nobody defines."""
         free = dict.fromkeys(_free_names(symtable.symtable(self._alone(), ALONE, "exec")))
-        uses = [node for node in ast.walk(self.tree()) if isinstance(node, ast.Name)]
-        for name in free:
-            if name in ALWAYS_VISIBLE or name in known:
-                continue
+        unknown = [name for name in free if name not in ALWAYS_VISIBLE and name not in known]
+        tree = self.tree() if unknown else ast.Module([], [])
+        uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        for name in unknown:
             use = next((node for node in uses if node.id == name), None)
             yield Problem(
                 code="unknown-name",
@@ -133,6 +147,22 @@ class Source:
                 place=self._place_of_node(use) if use else self.place,
                 hint=f"add it to the namespace, as in namespace: {{{name}: package.{name}}}",
             )
+
+    def oddities(self) -> Iterator[Problem]:
+        """Yield a warning for each thing that Python itself warns of."""
+        if not self.warned:
+            return
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            compile(self._alone(), ALONE, "exec", dont_inherit=True)
+        for each in found:
+            place = self.place_of(each.lineno - bool(self.keyword), 0)
+            yield Problem("python-warning", f"{each.message}", place, level=Level.WARNING)
+
+    def check(self, known: Container[str]) -> Iterator[Problem]:
+        """Yield what is wrong or odd, though it is Python."""
+        yield from self.unknown_names(known)
+        yield from self.oddities()
 
 
 class SyntaxProblem(ValueError):
@@ -182,6 +212,8 @@ class Lambda:
         head = f"made = {bracket}lambda "
         tail = "\n)" if bracket else ""
         self.source = Source(f"{head}{text}{tail}", place, head=len(head))
+        if text.startswith("lambda "):
+            raise SyntaxProblem("expected a lambda without its keyword, such as 'n: n * 2'", place)
         if ":" not in text:
             raise SyntaxProblem("expected a lambda, such as 'n: n * 2': there is no colon", place)
         tree = self.source.tree()
@@ -195,14 +227,14 @@ class Lambda:
         named = [d for d in arguments.kw_defaults if d is None]
         if required > 1 or named or (positional == 0 and arguments.vararg is None):
             raise SyntaxProblem("expected a lambda of one argument, such as 'n: n * 2'", place)
-        self.source.compile()  # it finds what the parser does not, such as an `await`
+        self.source.verify(tree)
 
     def __repr__(self) -> str:
         return f"Lambda({self.text!r})"
 
     def check(self, namespace: Container[str] = ()) -> Iterator[Problem]:
-        """Yield a problem for each name that nobody defines."""
-        yield from self.source.unknown_names(namespace)
+        """Yield a problem for each name that nobody defines, and for what Python warns of."""
+        yield from self.source.check(namespace)
 
     def compile(self, namespace: Mapping[str, Any], self_: object = None) -> Callable[[Any], Any]:
         """Return the function."""
@@ -229,14 +261,14 @@ class Code:
         self.is_generator = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in inside)
         self.returns = any(isinstance(n, ast.Return) and n.value is not None for n in inside)
         self.source = source if self.is_async else replace(source, keyword="def")
-        self.source.compile()
+        self.source.verify(self.source.tree())
 
     def __repr__(self) -> str:
         return f"Code({self.text!r})"
 
     def check(self, namespace: Container[str] = ()) -> Iterator[Problem]:
-        """Yield a problem for each name that nobody defines."""
-        yield from self.source.unknown_names(namespace)
+        """Yield a problem for each name that nobody defines, and for what Python warns of."""
+        yield from self.source.check(namespace)
 
     def compile(self, namespace: Mapping[str, Any], self_: object) -> Callable[[Any, Any], Any]:
         """Return the function of input and baton; a coroutine function where the code awaits."""

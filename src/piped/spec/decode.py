@@ -7,17 +7,18 @@ import re
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from piped.batons import BatonPath
 from piped.document.nodes import Mapping, Node, Scalar, Sequence, plain
 from piped.errors import Level, Place, Problem, suggest
+from piped.spec.bases import Provider
 from piped.spec.code import SyntaxProblem
 from piped.spec.components import Spec, spec_of
 from piped.spec.dependency import Dependency, dependencies_of
-from piped.spec.imports import BROKEN, told
+from piped.spec.imports import BROKEN, NotImported, told
 from piped.spec.types import ROWS, Input, WrongValue
 from piped.spec.words import example, unannotated, words
 
@@ -39,6 +40,9 @@ LENGTHS: Final[_Bounds] = (
     ("max_length", operator.le, "of length <="),
 )
 
+OLD_TRUTHS: Final = ("yes", "no", "on", "off", "Yes", "No", "On", "Off", "YES", "NO", "ON", "OFF")
+"""What was a truth in YAML 1.1, and is text."""
+
 
 @dataclass(slots=True)
 class Decoder:
@@ -47,34 +51,25 @@ class Decoder:
     problems: list[Problem] = field(default_factory=list)
     dependencies: list[Dependency[Any]] = field(default_factory=list)  # all that were read
 
-    def component(self, spec: Spec, node: Node, at: str, **given: Any) -> Any:
+    def component(self, spec: Spec, node: Node, at: str) -> Any:
         """Return the component that a mapping describes, or INVALID.
 
         Args:
             spec: What the component says of itself.
             node: The mapping of its parameters; null counts as an empty one.
             at: Its path in the document.
-            given: Values of fields that do not stand in the mapping.
         """
         before = len(self._errors())
         if isinstance(node, Scalar) and node.value is None:
             node = Mapping(node.place)
         if not isinstance(node, Mapping):
-            return self._wrong(
-                node, at, f"expected the parameters of {spec.name}, got {_shown(node)}"
-            )
+            what = f"expected the parameters of {spec.name}, got {_shown(node)}"
+            return self._wrong(node, at, what, _takes(spec))
         if self._asked(spec, node, at, lambda: spec.parameters) is INVALID:
             return INVALID
-        values = {**given, **self._parameters(spec, node, at)}
-        self._fail_if_missing(spec, node, at, given)
-        if len(self._errors()) > before:
-            return INVALID
-        made = self._asked(spec, node, at, lambda: _checked(spec.component(**values)))
-        if made is INVALID:
-            return INVALID
-        component, problems = made
-        self.problems += [_placed(each, node, at) for each in problems]
-        return INVALID if len(self._errors()) > before else component
+        values = self._parameters(spec, node, at)
+        self._fail_if_missing(spec, node, at)
+        return INVALID if len(self._errors()) > before else self._made(spec, values, node, at)
 
     def section(self, spec: Spec, node: Node, at: str) -> Any:
         """Return the provider that a section of the document describes, or INVALID."""
@@ -88,7 +83,19 @@ class Decoder:
         entries = self.value(parameter.hint, node, at)
         if entries is INVALID:
             return INVALID
-        return self.component(spec, Mapping(node.place), at, **{parameter.field: entries})
+        return self._made(spec, {parameter.field: entries}, node, at)
+
+    def _made(self, spec: Spec, values: dict[str, Any], node: Node, at: str) -> Any:
+        """Return the component of some values, or INVALID where it finds an error in them."""
+        before = len(self._errors())
+        made = self._asked(spec, node, at, lambda: _checked(spec.component(**values)))
+        if made is INVALID:
+            return INVALID
+        component, problems = made
+        if isinstance(component, Provider):
+            component.place, component.at = node.place, at
+        self.problems += [_placed(each, node, at) for each in problems]
+        return INVALID if len(self._errors()) > before else component
 
     def value(self, hint: Any, node: Node, at: str) -> Any:
         """Return the value of a node as a type, or INVALID.
@@ -118,12 +125,18 @@ class Decoder:
             if values is INVALID:
                 return INVALID
             return self._bounded(hint, dict(zip(keys, values, strict=True)), node, at)
+        if origin is list or origin is dict:
+            what = f"expected {words(hint)}, got {_shown(node)}"
+            spec = spec_of(unannotated(arguments[-1]))
+            return self._wrong(node, at, what, _takes(spec) if spec else "")
         return self._leaf(hint, node, at)
 
     def _asked(self, spec: Spec, node: Node, at: str, act: Callable[[], T]) -> T | Any:
         """Return what a component gives, or INVALID where its own code breaks."""
         try:
             return act()
+        except NotImported:
+            return INVALID
         except BROKEN as error:
             module, name = spec.component.__module__, spec.component.__qualname__
             what = f"{module}.{name} is broken: {told(error, module.partition('.')[0])}"
@@ -137,6 +150,9 @@ class Decoder:
             if parameter is None:
                 what = f"{spec.name} has no parameter '{key}'"
                 hint = suggest(str(key), spec.parameters)
+                name, colon, rest = str(key).partition(":")
+                if colon and name in spec.parameters:
+                    hint = f"write a blank behind the colon: {name}: {rest}"
                 self._report("unknown-parameter", what, entry.key_place, f"{at}.{key}", hint)
                 continue
             value = self.value(parameter.hint, entry.node, f"{at}.{key}")
@@ -144,9 +160,9 @@ class Decoder:
                 values[parameter.field] = value
         return values
 
-    def _fail_if_missing(self, spec: Spec, node: Mapping, at: str, given: dict[str, Any]) -> None:
+    def _fail_if_missing(self, spec: Spec, node: Mapping, at: str) -> None:
         for key, parameter in spec.parameters.items():
-            if parameter.required and key not in node.entries and parameter.field not in given:
+            if parameter.required and key not in node.entries:
                 what = f"{spec.name} needs the parameter '{key}'"
                 hint = f"add {key}: {example(parameter.hint)}"
                 self._report("missing-parameter", what, node.place, at, hint)
@@ -189,7 +205,7 @@ class Decoder:
         except SyntaxProblem as error:
             self._report("python-syntax", f"{error}", error.place, at)
         except WrongValue as error:
-            self._report("wrong-value", f"{error}", error.place or node.place, at, error.hint)
+            self._report(error.code, f"{error}", error.place or node.place, at, error.hint)
         return INVALID
 
     def _bounded(self, hint: Any, value: Any, node: Node, at: str) -> Any:
@@ -214,7 +230,7 @@ class Decoder:
             bare = unannotated(hint)
             if bare in (str, Any):
                 return value
-            value = str(value).strip()
+            value = value.__class__(value.strip())  # a secret remains one
         try:
             try:
                 return msgspec.convert(value, hint, strict=not external)
@@ -222,10 +238,12 @@ class Decoder:
                 bare = msgspec.convert(value, unannotated(hint), strict=not external)
                 return self._bounded(hint, bare, node, at)
         except msgspec.ValidationError as error:
-            return self._wrong(node, at, f"{_worded(error, hint)}, got {_shown(node)}")
+            is_old_truth = unannotated(hint) is bool and value in OLD_TRUTHS
+            advice = "write true or false" if is_old_truth else ""
+            return self._wrong(node, at, f"{_worded(error, hint)}, got {_shown(node)}", advice)
 
-    def _wrong(self, node: Node, at: str, what: str) -> Any:
-        self._report("wrong-value", what, node.place, at)
+    def _wrong(self, node: Node, at: str, what: str, hint: str = "") -> Any:
+        self._report("wrong-value", what, node.place, at, hint)
         return INVALID
 
     def _report(self, code: str, what: str, place: Place, at: str, hint: str = "") -> None:
@@ -249,11 +267,11 @@ def _is_special(hint: Any) -> bool:
 
 def _worded(error: msgspec.ValidationError, hint: Any) -> str:
     text = str(error).partition(" - at ")[0]
+    if get_origin(unannotated(hint)) is Literal or text.startswith("Invalid enum value"):
+        return f"expected {words(hint)}"
     if match := re.match(r"Expected `([^`]*)`( (?:of|<|>|=|with|matching).*)?", text):
         kind = words(hint) if "|" in match[1] or match[1] in ("object", "array") else match[1]
         return f"expected {kind}{match[2] or ''}".replace("`", "")
-    if text.startswith("Invalid enum value"):
-        return f"expected {words(hint)}"
     return text[:1].lower() + text[1:].replace("`", "")
 
 
@@ -261,6 +279,10 @@ def _shown(node: Node) -> str:
     value = plain(node)
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _takes(spec: Spec) -> str:
+    return f"each {spec.name} takes: {', '.join(sorted(spec.parameters))}"
 
 
 def _checked(made: Any) -> tuple[Any, list[Problem]]:
@@ -279,12 +301,26 @@ def _checked(made: Any) -> tuple[Any, list[Problem]]:
 
 def _placed(problem: Problem, node: Node, at: str) -> Problem:
     """Return a problem that names what it is about below a node with its place and whole path."""
-    place = problem.place or _nearest(node, problem.at)
+    place = problem.place
+    if place is None or not place.file:
+        nearest = _nearest(node, problem.at)
+        place = nearest.place if place is None else _inside(nearest, place)
     return replace(problem, place=place, at=".".join(filter(None, (at, problem.at))))
 
 
-def _nearest(node: Node, path: str) -> Place:
-    """Return the place of what a path below a node leads to, as far as it leads."""
+def _inside(node: Node, place: Place) -> Place:
+    """Return the place in the document of a place in the text of a node, which names no file.
+
+    Where a text goes on in the document is known of the first line, and of a block behind `|`.
+    """
+    content = node.content if isinstance(node, Scalar) else None
+    if content and (place.line == 1 or content.line > node.place.line):
+        return content.moved(place.line - 1, place.column - 1)
+    return node.place
+
+
+def _nearest(node: Node, path: str) -> Node:
+    """Return the node that a path below a node leads to, as far as it leads."""
     children: list[tuple[str, Node]] = []
     if isinstance(node, Mapping):
         children = [(str(key), entry.node) for key, entry in node.items()]
@@ -293,4 +329,4 @@ def _nearest(node: Node, path: str) -> Place:
     for name, child in sorted(children, key=lambda each: -len(each[0])):
         if path == name or path.startswith((f"{name}.", f"{name}[")):
             return _nearest(child, path[len(name) :].removeprefix("."))
-    return node.place
+    return node

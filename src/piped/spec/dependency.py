@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from piped.document.nodes import Node
 from piped.errors import Misconfigured, Place
 
 T_co = TypeVar("T_co", covariant=True)
+
+PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
+"""Types of values in which no dependency can be: most fields have one of them."""
 
 
 class Provided(Protocol[T_co]):
@@ -68,14 +72,16 @@ class Dependency(Generic[T_co]):
         return self.resource
 
 
+@dataclass(slots=True, eq=False)
 class PipelineName(Dependency[Any]):
-    """A pipeline, by the name it has below ``pipelines``.
+    """A pipeline, by the name it has below ``pipelines``, or written in place of a name.
 
     A relative name begins with dots: each strips one part from the name of the pipeline in which
-    it is written, so in ``web.compute`` the name ``.write`` is ``web.write``.
+    it is written, so in ``web.compute`` the name ``.write`` is ``web.write``. What is written in
+    place, ``inline``, gets its path in the document as its name.
     """
 
-    __slots__ = ()
+    inline: Node | None = None
 
 
 def absolute(name: str, pipeline: str) -> str:
@@ -115,15 +121,20 @@ class Dependencies(dict[str, Dependency[Any]]):
 
 def dependencies_of(component: object) -> Iterator[Dependency[Any]]:
     """Yield every dependency that a component holds, in its fields and in their parts."""
-    match component:
-        case Dependency():
-            yield component
-        case dict():
-            for value in component.values():
-                yield from dependencies_of(value)
-        case list() | tuple():
-            for value in component:
-                yield from dependencies_of(value)
-        case _ if hasattr(type(component), "__spec__"):
-            for name in type(component).__dataclass_fields__:  # type: ignore[attr-defined] # it is a dataclass
-                yield from dependencies_of(getattr(component, name, None))
+    if isinstance(component, Dependency):
+        yield component
+        return
+    for each in _parts_of(component):
+        if type(each) not in PLAIN:
+            yield from dependencies_of(each)
+
+
+def _parts_of(component: object) -> Iterable[object]:
+    if isinstance(component, dict):
+        return component.values()
+    if isinstance(component, list | tuple):
+        return component
+    if hasattr(type(component), "__spec__"):
+        fields: Iterable[str] = type(component).__dataclass_fields__  # type: ignore[attr-defined] # it is a dataclass
+        return [getattr(component, name, None) for name in fields]
+    return ()

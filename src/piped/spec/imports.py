@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import re
+import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 BROKEN: Final = (Exception, SystemExit)
@@ -16,11 +22,34 @@ class _UnknownName(ValueError):
     """Raised when nothing has a dotted name."""
 
 
+class NotImported(Exception):
+    """Raised where a module of the user would have to be imported, and nothing may be."""
+
+
+_may_import: Final[ContextVar[bool]] = ContextVar("may_import", default=True)
+
+
+@contextmanager
+def without_imports() -> Iterator[None]:
+    """Have `find_python` refuse what is neither Python's own nor ours."""
+    token = _may_import.set(False)
+    try:
+        yield
+    finally:
+        _may_import.reset(token)
+
+
+def may_import() -> bool:
+    """Tell whether modules of the user may be imported."""
+    return _may_import.get()
+
+
 def find_python(dotted: str) -> Any:
     """Import and return what a dotted Python name means, such as ``time.time``.
 
     Raises:
         ValueError: Nothing has that name, or its module cannot be imported.
+        NotImported: It is of a module of the user, and nothing may be imported.
     """
     name = dotted.removeprefix("exceptions.")  # Python 2's name of what is in builtins now
     parts = name.split(".")
@@ -30,6 +59,8 @@ def find_python(dotted: str) -> Any:
         return getattr(builtins, name)
     if name != dotted:
         raise _UnknownName(f"'builtins' has no '{name}'")
+    if not may_import() and parts[0] not in (*sys.stdlib_module_names, "piped"):
+        raise NotImported(dotted)
     try:
         return _imported(parts)
     except _UnknownName:
@@ -53,6 +84,41 @@ def _imported(parts: list[str]) -> Any:
             found = getattr(found, part)
         return found
     raise _UnknownName(f"no module '{parts[0]}'")
+
+
+class NotInstalled(ImportError):
+    """Raised when a component of Piped needs a library that is not installed."""
+
+    def __init__(self, library: str) -> None:
+        extra = _extra_with(library)
+        self.hint = f"install piped-server[{extra}]" if extra else f"install {library}"
+        super().__init__(f"the library '{library}' is not installed", name=library)
+
+
+def import_shipped(module: str) -> ModuleType:
+    """Import a module of Piped.
+
+    Raises:
+        NotInstalled: A library that it needs is missing.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library in ("", "piped"):
+            raise
+        raise NotInstalled(library) from error
+
+
+def _extra_with(library: str) -> str:
+    """Return which extra of ours brings a library; '' if none does."""
+    from importlib.metadata import requires
+
+    for requirement in requires("piped-server") or ():
+        match = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
+        if match and match[2] != "all" and library in re.split(r"[-_.]", match[1].lower()):
+            return match[2]
+    return ""
 
 
 def told(error: BaseException, package: str) -> str:

@@ -14,11 +14,12 @@ from typing import Any, Final, Generic, NewType, TypeVar
 
 from piped.batons import MISSING, Baton, BatonPath, getter
 from piped.document.nodes import Mapping as MappingNode
-from piped.document.nodes import Node, Scalar, plain
+from piped.document.nodes import Node, Scalar, Sequence, plain
 from piped.errors import Place
 from piped.spec.code import Code, Lambda, Namespace
 from piped.spec.dependency import Dependencies, Dependency, PipelineName
-from piped.spec.imports import find_python
+from piped.spec.error_types import ErrorTypes, UnknownException, exception_named
+from piped.spec.imports import NotImported, find_python
 
 T = TypeVar("T")
 
@@ -30,6 +31,9 @@ Size = NewType("Size", int)
 
 UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3}
+ELSEWHERE: Final = "write the steps below 'pipelines', and name that pipeline here"
+"""The hint where steps stand in place of a name, outside of pipelines."""
+
 SIZES.update({"KB": 10**3, "MB": 10**6, "GB": 10**9})
 
 
@@ -53,19 +57,29 @@ class Input(Generic[T]):
 class WrongValue(ValueError):
     """Raised when a value is not of its type; ``place`` may be nearer than that of the value."""
 
-    def __init__(self, message: str, place: Place | None = None, hint: str = "") -> None:
-        self.place, self.hint = place, hint
+    def __init__(
+        self,
+        message: str,
+        place: Place | None = None,
+        hint: str = "",
+        code: str = "wrong-value",
+    ) -> None:
+        self.place, self.hint, self.code = place, hint, code
         super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One parameter type: its name in words, a value, how it is read, and its JSON Schema."""
+    """One parameter type: its name in words, a value, how it is read, its JSON Schema, its meaning.
+
+    A schema may refer to the ``definitions`` of the schema of documents.
+    """
 
     words: str
     example: str
     read: Callable[[Node], Any]
     schema: Mapping[str, Any]
+    meaning: str = ""
 
 
 def _text_of(node: Node, words: str) -> str:
@@ -122,17 +136,25 @@ def _read_namespace(node: Node) -> Namespace:
         value = plain(entry.node)
         try:
             namespace[str(name)] = find_python(value) if isinstance(value, str) else value
+        except NotImported:
+            namespace[str(name)] = None
         except ValueError as error:
             raise WrongValue(f"{error}", entry.node.place) from error
     return namespace
 
 
 def _read_dependency(node: Node) -> Dependency[Any]:
-    return _dependency(Dependency, node, "the name of a resource, such as pipeline.web.compute")
+    words = "the name of a resource, such as pipeline.web.compute"
+    if isinstance(node, Sequence):
+        raise WrongValue(f"expected {words}, got a list", hint=ELSEWHERE)
+    return _dependency(Dependency, node, words)
 
 
 def _read_pipeline(node: Node) -> PipelineName:
-    name = _dependency(PipelineName, node, "the name of a pipeline, such as web.compute or .other")
+    if isinstance(node, Sequence) or (isinstance(node, MappingNode) and not node.get("provider")):
+        return PipelineName("", node.place, inline=node)
+    words = "the name of a pipeline, such as web.compute or .other, or a list of steps"
+    name = _dependency(PipelineName, node, words)
     assert isinstance(name, PipelineName)
     name.name = name.name.removeprefix("pipeline.")
     return name
@@ -157,17 +179,114 @@ def _read_dependencies(node: Node) -> Dependencies:
     return Dependencies({str(key): _read_dependency(each.node) for key, each in node.items()})
 
 
+def _read_errors(node: Node) -> ErrorTypes:
+    names = node.items if isinstance(node, Sequence) else [node]
+    if not names:
+        raise WrongValue("expected the names of exceptions, got []")
+    return ErrorTypes(map(_read_error, names))
+
+
+def _read_error(node: Node) -> type[Exception]:
+    name = _text_of(node, "the name of an exception, such as ValueError")
+    try:
+        return exception_named(name)
+    except UnknownException as error:
+        raise WrongValue(f"{error}", node.place, error.hint, "unknown-exception") from error
+
+
 _TEXT: Final = {"type": "string"}
-_NAME: Final = {"type": ["string", "object"]}
+_NAME: Final = {
+    "type": ["string", "object"],
+    "minLength": 1,
+    "properties": {"provider": {"type": "string", "minLength": 1}},
+    "required": ["provider"],
+}
+_DURATION: Final = {
+    "type": ["number", "string"],
+    "minimum": 0,
+    "pattern": r"^\s*\d+(\.\d+)?\s*(us|ms|s|m|h|d)?\s*$",
+}
+_SIZE: Final = {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "pattern": rf"^\s*\d+(\.\d+)?\s*({'|'.join(filter(None, SIZES))})?\s*$",
+}
+_PATH: Final = {"type": "string", "pattern": r"^([^.]+(\.[^.]+)*)?$"}
+_PIPELINE: Final = {"$ref": "#/definitions/pipeline"}
+_ERRORS: Final = {"type": ["string", "array"], "minLength": 1, "minItems": 1, "items": _TEXT}
+_RESOURCES: Final = {"type": "object", "additionalProperties": _NAME}
 
 ROWS: Final[Mapping[Any, Row]] = {
-    Duration: Row("duration", "2s", _read_duration, {"type": ["number", "string"]}),
-    Size: Row("size", "1MiB", _read_size, {"type": ["integer", "string"]}),
-    BatonPath: Row("path", "request.args", _read_path, _TEXT),
-    Lambda: Row("lambda", "'n: n * 2'", _read_lambda, _TEXT),
-    Code: Row("code", "return input * 2", _read_code, _TEXT),
-    Namespace: Row("namespace", "{time: time.time}", _read_namespace, {"type": "object"}),
-    Dependency: Row("resource", "context.pending", _read_dependency, _NAME),
-    PipelineName: Row("pipeline", "web.compute", _read_pipeline, _NAME),
-    Dependencies: Row("resources", "{it: context.it}", _read_dependencies, {"type": "object"}),
+    Duration: Row(
+        "duration",
+        "2s",
+        _read_duration,
+        _DURATION,
+        "A number of seconds, or a number with us, ms, s, m, h or d.",
+    ),
+    Size: Row(
+        "size",
+        "1MiB",
+        _read_size,
+        _SIZE,
+        "A number of bytes, or a number with B, KiB, MiB, GiB, kB, MB or GB.",
+    ),
+    BatonPath: Row(
+        "path",
+        "request.args",
+        _read_path,
+        _PATH,
+        "A dotted path into the baton; '' is the whole of it. Each part is looked up as an item, "
+        "then as an attribute.",
+    ),
+    Lambda: Row(
+        "lambda",
+        "'n: n * 2'",
+        _read_lambda,
+        _TEXT,
+        "A Python lambda of one argument, without the word.",
+    ),
+    Code: Row(
+        "code",
+        "return input * 2",
+        _read_code,
+        _TEXT,
+        "The body of a Python function.",
+    ),
+    Namespace: Row(
+        "namespace",
+        "{time: time.time}",
+        _read_namespace,
+        {"type": "object"},
+        "Names for code, and what they are in Python; a value that is no text is used as it is.",
+    ),
+    Dependency: Row(
+        "resource",
+        "pipeline.web.compute",
+        _read_dependency,
+        _NAME,
+        "The name of something that a provider brings.",
+    ),
+    PipelineName: Row(
+        "pipeline",
+        "web.compute",
+        _read_pipeline,
+        _PIPELINE,
+        "The name of a pipeline, relative where it begins with a dot; or a list of steps in its "
+        "place.",
+    ),
+    ErrorTypes: Row(
+        "exceptions",
+        "[ValueError]",
+        _read_errors,
+        _ERRORS,
+        "The name of an exception, or a list of names: those of Python, or dotted ones.",
+    ),
+    Dependencies: Row(
+        "resources",
+        "{it: context.it}",
+        _read_dependencies,
+        _RESOURCES,
+        "Names for code, and the resources they mean.",
+    ),
 }

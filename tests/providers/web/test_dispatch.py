@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.engine.journey import journey, journey_text
-from piped.errors import QueueFull, Unavailable
+from piped.errors import CircuitOpen, QueueFull, Throttled, Unavailable
 from piped.providers.web import Request
 from piped.resources import Resource
 from piped.spec import dependencies_of
@@ -94,6 +94,25 @@ async def test_an_overload_is_503_and_no_error_of_ours() -> None:
     assert (line["event"], line["log_level"]) == ("request not served", "warning")
     assert line["reason"] == "QueueFull: the backlog is full"
     assert "exc_info" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Throttled("too soon", 2.2), (429, "3")),
+        (CircuitOpen("it is open", 30.0), (503, "30")),
+        (Throttled("too soon", float("nan")), (429, None)),
+    ],
+)
+async def test_an_error_that_knows_when_to_come_again_says_so(
+    error: Exception, expected: tuple[int, str | None]
+) -> None:
+    async with serving(raising(error)) as served:
+        client = await served.connect()
+        answer = await client.get()
+        client.close()
+
+    assert (answer.status, answer.headers.get("retry-after")) == expected
 
 
 async def test_a_pipeline_that_was_lost_meanwhile_is_503() -> None:

@@ -155,9 +155,7 @@ def test_the_pipelines_of_a_tree_are_found() -> None:
         (
             {"a": {"__config__": {"errors": {"ValueEror": 400}}}},
             "web.site.routing.a.__config__: unknown-exception: errors: no module 'ValueEror'"
-            " (did you mean 'ValueError'? known: AttributeError, BufferError, IndexError, KeyError,"
-            " NameError, OSError, RuntimeError, SyntaxError, SystemError, TabError, TypeError,"
-            " ValueError, ...)",
+            " (did you mean 'ValueError'?)",
         ),
         (
             {"__config__": {"errors": {"json.JSONDecodeError": 200}}},

@@ -50,10 +50,7 @@ def test_every_type_takes_the_defaults(context: zmq.Context[zmq.Socket[bytes]]) 
             "",
             (
                 "there is no socket option 'SUBSCRIB'",
-                "did you mean 'SUBSCRIBE'? known: CURVE_SECRETKEY, GSSAPI_PRINCIPAL, MAXMSGSIZE,"
-                " ONLY_FIRST_SUBSCRIBE, OUT_BATCH_SIZE, SUBSCRIBE, UNSUBSCRIBE, WSS_CERT_PEM,"
-                " XPUB_NODROP, XPUB_VERBOSE, XPUB_VERBOSER, XSUB_VERBOSE_UNSUBSCRIBE"
-                ", ...",
+                "did you mean 'SUBSCRIBE'?",
             ),
         ),
         ("HWM", "3", ("expected a number for the socket option 'HWM', got '3'", "")),

@@ -138,9 +138,7 @@ def test_a_queue_without_a_type_lacks_a_parameter() -> None:
             problem(
                 "wrong-socket-option",
                 "there is no socket option 'LINGR'",
-                "did you mean 'LINGER'? known: AFFINITY, BACKLOG, DISCONNECT_MSG, FAIL_UNROUTABLE,"
-                " IDENTITY, INVERT_MATCHING, IPV4ONLY, LINGER, PLAIN_PASSWORD, PLAIN_SERVER,"
-                " PLAIN_USERNAME, ROUTING_ID, ...",
+                "did you mean 'LINGER'?",
             ),
         ),
         (

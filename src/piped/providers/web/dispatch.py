@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -11,7 +12,7 @@ import structlog
 
 from piped.engine.journey import journey, journey_text
 from piped.errors import Unavailable
-from piped.providers.web.failures import status_of
+from piped.providers.web.failures import retry_after, status_of
 from piped.providers.web.pages import page, traceback_page
 from piped.providers.web.request import Request
 from piped.providers.web.routing import Router, Target
@@ -22,6 +23,8 @@ LOCAL: Final = ("127.0.0.1", "::1")
 
 QUIET_S: Final = 1.0
 """How long nothing more is said about requests that a site could not serve."""
+LATER_S: Final = 1.0
+"""When a client is asked to come again, where nobody knows better."""
 
 _LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d*)?")
 
@@ -79,21 +82,23 @@ class Dispatcher:
         finally:
             request.take_task()
 
-    def answer(self, request: Request, status: int) -> None:
+    def answer(self, request: Request, status: int, retry_after_s: float | None = None) -> None:
         """Answer a request with an error page, unless it has been answered."""
         if request.is_finished:
             return
         kind, body = page(status, request.id, request.headers.get("accept", ""))
-        self._send(request, status, kind, body)
+        self._send(request, status, kind, body, retry_after_s)
 
-    def answer_unavailable(self, request: Request, reason: str) -> None:
-        """Answer that it may work a second later, and log why, for one request in a second."""
+    def answer_unavailable(
+        self, request: Request, reason: str, retry_after_s: float = LATER_S
+    ) -> None:
+        """Answer that it may work later, and log why, for one request in a second."""
         now = asyncio.get_running_loop().time()
         if now >= self.quiet_until:
             self.quiet_until = now + QUIET_S
             facts = self._facts(request) | {"journey": journey_text(request.id)}
             log.warning("request not served", **facts, reason=reason)
-        self.answer(request, 503)
+        self.answer(request, 503, retry_after_s)
 
     def miss_deadline(self, request: Request) -> None:
         """Answer a request whose pipeline took too long, and cancel that."""
@@ -110,7 +115,8 @@ class Dispatcher:
             return
         status = status_of(error, target.errors)
         if status == 503 and not request.is_finished:
-            self.answer_unavailable(request, f"{type(error).__name__}: {error}")
+            later = retry_after(error) or LATER_S
+            self.answer_unavailable(request, f"{type(error).__name__}: {error}", later)
             return
         self._log(request, status, error)
         if request.is_finished:
@@ -118,7 +124,7 @@ class Dispatcher:
         if status >= 500 and self._may_debug(request):
             self._send(request, status, *traceback_page(status, request.id, error))
         else:
-            self.answer(request, status)
+            self.answer(request, status, retry_after(error))
 
     def _log(self, request: Request, status: int, error: Exception) -> None:
         event = "request failed"
@@ -146,9 +152,16 @@ class Dispatcher:
         host = request.headers.get("host", "")
         return request.client_ip in self.debuggers and bool(_LOCAL_HOST.fullmatch(host))
 
-    def _send(self, request: Request, status: int, kind: str, body: bytes) -> None:
+    def _send(
+        self,
+        request: Request,
+        status: int,
+        kind: str,
+        body: bytes,
+        retry_after_s: float | None = None,
+    ) -> None:
         request.reset_answer()
         headers = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
-        if status == 503:
-            headers.append(("retry-after", "1"))
+        if retry_after_s is not None:
+            headers.append(("retry-after", f"{math.ceil(retry_after_s)}"))
         request.answer(body, status, kind, headers)

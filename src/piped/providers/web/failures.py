@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Iterator, Mapping
 
 from piped.errors import Problem, suggest
@@ -39,6 +40,13 @@ def check_errors(errors: Mapping[str, int]) -> Iterator[Problem]:
         if not 400 <= status <= 599:
             what = f"errors: expected a status from 400 to 599 for '{name}', got {status}"
             yield Problem("wrong-value", what)
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Return after how many seconds it may be tried again, where an error says so."""
+    asked = getattr(error, "retry_after_s", None)
+    is_number = isinstance(asked, int | float) and math.isfinite(asked) and asked > 0
+    return asked if is_number else None
 
 
 def status_of(error: BaseException, mapping: Mapping[type[BaseException], int]) -> int:

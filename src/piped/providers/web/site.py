@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
@@ -47,6 +47,7 @@ class Site(Provider):
     """
 
     is_edge: ClassVar[bool] = True
+    brings_requests: ClassVar[bool] = True
 
     essential: Annotated[
         bool, Meta(description="Whether the process fails when this has failed for good.")
@@ -124,6 +125,9 @@ class Site(Provider):
         if not texts:
             return on_loopback(self.port)
         return [address for text in texts for address in read_address(text)]
+
+    def listens(self, needed: Set[str]) -> Iterator[tuple[str, str]]:
+        yield from ((str(each), "") for each in self.addresses() if each.port)
 
     def limits(self) -> Limits:
         """Return what a client is allowed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import field
 from typing import Annotated, Any, Final
@@ -49,13 +49,24 @@ class Zmq(Provider):
 
     def offers(self) -> Iterable[str]:
         for name in self.queues:
-            yield f"zmq.queue.{name}"
-            yield f"zmq.socket.{name}"
+            yield from _names(name)
         yield "zmq.poller"
         yield "zmq.context"
 
     def feeds(self) -> bool:
         return any(queue.processor is not None for queue in self.queues.values())
+
+    def listens(self, needed: Set[str]) -> Iterator[tuple[str, str]]:
+        for name, queue in self.queues.items():
+            if queue.processor is not None or not needed.isdisjoint(_names(name)):
+                for address in queue.binds:
+                    if not address.endswith((":*", ":0")):
+                        yield address.removeprefix("tcp://"), f"queues.{name}"
+
+    def unused(self, needed: Set[str]) -> Iterator[str]:
+        for name, queue in self.queues.items():
+            if queue.processor is None and needed.isdisjoint(_names(name)):
+                yield f"queues.{name}"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -112,14 +123,18 @@ class Zmq(Provider):
                 socket.cancel()
 
     def _is_wanted(self, name: str, queue: Queue) -> bool:
-        if not self.needed.isdisjoint((f"zmq.queue.{name}", f"zmq.socket.{name}")):
+        if not self.needed.isdisjoint(_names(name)):
             return True
         return self.is_feeding and queue.processor is not None
 
 
+def _names(queue: str) -> tuple[str, str]:
+    """Return the names of the resources that a queue is."""
+    return f"zmq.queue.{queue}", f"zmq.socket.{queue}"
+
+
 def _resources(sockets: Iterable[QueueSocket]) -> dict[str, Any]:
-    kinds = ("queue", "socket")
-    return {f"zmq.{kind}.{socket.name}": socket for socket in sockets for kind in kinds}
+    return {name: socket for socket in sockets for name in _names(socket.name)}
 
 
 def _warn_of_open(sockets: Iterable[QueueSocket]) -> None:
