@@ -23,6 +23,7 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
 		--only-binary :all: --editable '.[all]' --group dev
+	@$(BIN)/python -m compileall -q src/piped
 	@$(BIN)/piped --version
 	@touch $@
 

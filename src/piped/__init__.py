@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from piped.batons import MISSING, Baton, BatonPath
     from piped.errors import BatonError, ConfigError, Misconfigured, PipedError, Unavailable
     from piped.spec import (
+        DecidingProcessor,
         Dependency,
         Duration,
+        ErrorTypes,
+        Input,
         InputOutputProcessor,
         Lambda,
         Meta,
         PipelineName,
         Processor,
         Provider,
+        Size,
         part,
         processor,
         provider,
@@ -34,14 +38,18 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "part",
     "Processor",
     "InputOutputProcessor",
+    "DecidingProcessor",
     "Provider",
     # their parameters
     "Meta",
     "BatonPath",
-    "Dependency",
+    "Size",
     "Duration",
     "Lambda",
+    "ErrorTypes",
+    "Dependency",
     "PipelineName",
+    "Input",
     # batons
     "Baton",
     "MISSING",
