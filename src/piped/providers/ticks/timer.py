@@ -14,8 +14,6 @@ from piped.engine.journey import journey, new_journey
 from piped.errors import Misconfigured
 from piped.spec import Dependency, Provider
 
-DRAIN_S: Final = 10.0
-
 QUIET_S: Final = 60.0
 """How long nothing is said again of a processor that has failed for good."""
 
@@ -101,10 +99,10 @@ class Timer(Provider):
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(DRAIN_S), self._treating:
+            async with asyncio.timeout(self.drain_s), self._treating:
                 pass
         except TimeoutError:
-            log.warning("tick given up", tick=self._name, after_s=DRAIN_S)
+            log.warning("tick given up", tick=self._name, after_s=self.drain_s)
 
     async def _is_there(self, processor: Dependency[Any]) -> bool:
         """Wait for what treats the batons; say now and then that it has failed for good."""
