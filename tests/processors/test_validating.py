@@ -373,7 +373,7 @@ def test_a_schema_may_be_the_text_of_a_file(run: Run) -> None:
         ("", "expected a mapping as the schema, got NoneType"),
         ("schema.json", "expected a mapping as the schema, got 'schema.json'"),
         (
-            '{"items": ' * 5000 + "{}" + "}" * 5000,
+            '{"items": ' * 100_000 + "{}" + "}" * 100_000,
             "not JSON that can be read: it is nested too deep",
         ),
     ],
