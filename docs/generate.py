@@ -48,7 +48,9 @@ TOPICS = (
     Topic("text", "Text and dates", "text templates dates"),
     Topic("formats", "Formats", "formats json_text"),
     Topic(
-        "resilience", "Resilience", "catching retrying deadlines breaking limits failures side_ways"
+        "resilience",
+        "Resilience",
+        "catching retrying deadlines breaking limits failures taps letters",
     ),
     Topic("batches", "Batches and repeats", "batching repeats"),
     Topic("web", "Web", "web web_headers"),

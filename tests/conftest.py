@@ -34,6 +34,12 @@ class MovableLoop(asyncio.SelectorEventLoop):
         self._ahead += seconds
 
 
+async def turn(turns: int = 20) -> None:
+    """Let the running loop turn: what is ready in it goes on."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 class Clock:
     """Moves the clock of the running loop, and lets the loop turn."""
 
@@ -41,8 +47,7 @@ class Clock:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, MovableLoop), "mark the test with @pytest.mark.usefixtures('clock')"
         loop.advance(seconds)
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        await turn(turns)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def chart_of(blueprint: Blueprint, pipeline: str | None = None) -> Chart:
 class _Drawer:
     def __init__(self, blueprint: Blueprint, names: list[str]) -> None:
         self.blueprint = blueprint
-        self.names = names
+        self.ids = {name: _ids(blueprint.pipelines[name]) for name in names}
         self.made = Chart()
         self._outside: dict[str, Box] = {}
 
@@ -65,8 +65,8 @@ class _Drawer:
             for dependency in dependencies_of(unit):
                 label = dependency.at.removesuffix(".processor").removesuffix(".__config__")
                 self._bring(Box(dependency.at, label, "source"), dependency)
-        for name in self.names:
-            self._pipeline(self.blueprint.pipelines[name])
+        for name in self.ids:
+            self._pipeline(name)
         self.made.others += self._outside.values()
         return self.made
 
@@ -74,17 +74,16 @@ class _Drawer:
         self.made.others.append(box)
         self._arrows(box.name, self._targets(dependency.name), "brings")
 
-    def _pipeline(self, pipeline: Pipeline) -> None:
-        nodes = list(pipeline.graph.nodes())
-        ids = _ids(pipeline)
-        self.made.pipelines[pipeline.name] = [Box(ids[n], _label(n), "step") for n in nodes]
-        for node in nodes:
-            self._arrows(ids[node], (ids[each] for each in node.consumers), "next")
-            self._arrows(ids[node], (ids[each] for each in node.error_consumers), "error")
+    def _pipeline(self, name: str) -> None:
+        ids = self.ids[name]
+        self.made.pipelines[name] = [Box(own, _label(node), "step") for node, own in ids.items()]
+        for node, own in ids.items():
+            self._arrows(own, (ids[each] for each in node.consumers), "next")
+            self._arrows(own, (ids[each] for each in node.error_consumers), "error")
             for dependency in node.dependencies:
                 is_call = dependency.name.startswith("pipeline.")
                 way: Way = "calls" if is_call else "uses"
-                self._arrows(ids[node], self._targets(dependency.name), way)
+                self._arrows(own, self._targets(dependency.name), way)
 
     def _arrows(self, source: str, targets: Iterable[str], way: Way) -> None:
         for target in dict.fromkeys(targets):
@@ -93,10 +92,9 @@ class _Drawer:
     def _targets(self, resource: str) -> Iterator[str]:
         """Yield the names of the boxes that stand for a resource."""
         name = resource.removeprefix("pipeline.")
-        if name in self.names and name != resource:
-            pipeline = self.blueprint.pipelines[name]
-            ids = _ids(pipeline)
-            yield from (ids[source] for source in pipeline.graph.sources)
+        if name in self.ids and name != resource:
+            sources = self.blueprint.pipelines[name].graph.sources
+            yield from (self.ids[name][source] for source in sources)
             return
         kind: Kind = "resource" if name == resource else "pipeline"
         box = self._outside.setdefault(resource, Box(resource, name, kind))

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeAlias
 
 import pytest
@@ -15,6 +15,7 @@ from piped import processors
 from piped.document import parse
 from piped.document.nodes import Mapping
 from piped.errors import Problem
+from piped.providers.http_client import HttpClient
 from piped.resources import Resource
 from piped.spec import (
     INVALID,
@@ -26,6 +27,7 @@ from piped.spec import (
     dependencies_of,
     spec_of,
 )
+from tests.processors.http_service import Service, serving
 
 HOME = "web.compute"  # the pipeline in which the processors of the tests are written
 
@@ -171,3 +173,17 @@ def problems() -> Problems:
 @pytest.fixture
 def request_() -> FakeRequest:
     return FakeRequest()
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """A service elsewhere, to send requests to."""
+    async with serving() as service:
+        yield service
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Any]:
+    """The resource `http_client`."""
+    async with HttpClient().running() as resources:
+        yield resources["http_client"]

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from piped.app import Service
 from piped.errors import BatonError, PipelineError, QueueFull, Unavailable
 from piped.providers.background import Background, Tasks
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
 from tests.processors.conftest import Make, Problems
 
 pytestmark = pytest.mark.anyio
@@ -23,11 +23,6 @@ Batching: TypeAlias = Callable[..., Any]
 @pytest.fixture
 def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     return movable_loop
-
-
-async def turn() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager

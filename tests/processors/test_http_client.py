@@ -9,7 +9,7 @@ from piped.errors import RequestFailed, Unavailable
 from piped.processors.http_client import WebClientGetPage
 from piped.spec import Input
 from tests.processors.conftest import Problems
-from tests.processors.http_fakes import OK, FakeAnswer, FakeClient, failure, made_of, send, sent
+from tests.processors.http_fakes import OK, FakeAnswer, FakeClient, bound, failure, send, sent
 
 pytestmark = pytest.mark.anyio
 
@@ -122,8 +122,7 @@ async def test_get_page_joins_lists(parameters: str, asked: str) -> None:
     ],
 )
 async def test_get_page_keeps_secrets(parameters: Any) -> None:
-    made, client = WebClientGetPage(**parameters), FakeClient(Unavailable("no"))
-    made._client.resource = made_of("http-request: {url: 'http://a.test'}", client)._client.resource
+    made = bound(WebClientGetPage(**parameters), FakeClient(Unavailable("no")))
 
     with pytest.raises(RequestFailed) as raised:
         await made.step()({})

@@ -3,19 +3,10 @@ from __future__ import annotations
 import pytest
 
 from piped.document.nodes import Secret
-from piped.errors import (
-    RequestFailed,
-    Unavailable,
-)
+from piped.errors import RequestFailed, Unavailable
 from piped.processors.http_client import HttpRequest
 from piped.spec import Input
-from tests.processors.http_fakes import (
-    OK,
-    FakeClient,
-    failure,
-    made_of,
-    sent,
-)
+from tests.processors.http_fakes import OK, FakeClient, bound, failure, sent
 
 pytestmark = pytest.mark.anyio
 
@@ -106,11 +97,9 @@ async def test_secrets_are_neither_in_reprs_nor_in_errors() -> None:
         headers={"x-key": Input(Secret("S3CRET"))},
         query={"token": Input(Secret("T0KEN"))},
     )
-    other = made_of("http-request: {url: 'http://a.test'}", FakeClient(Unavailable("no")))
-    made._client.resource = other._client.resource
 
     with pytest.raises(RequestFailed) as raised:
-        await made.step()({})
+        await bound(made, FakeClient(Unavailable("no"))).step()({})
 
     assert str(raised.value) == "GET http://a.test/***: no"
     assert not any(each in repr(made) for each in ("T0P", "S3CRET", "T0KEN"))

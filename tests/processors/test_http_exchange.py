@@ -2,30 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from piped.errors import (
-    DeadlineExceeded,
-    RequestFailed,
-    Unavailable,
-)
+from piped.errors import DeadlineExceeded, RequestFailed, Unavailable
 from piped.providers.http_client import HttpClient
-from tests.processors.http_fakes import (
-    OK,
-    Asked,
-    FakeAnswer,
-    FakeClient,
-    Service,
-    answer,
-    failure,
-    made_of,
-    outcome,
-    send,
-    serving,
-)
+from tests.processors.http_fakes import OK, FakeAnswer, FakeClient, failure, made_of, outcome, send
+from tests.processors.http_service import Asked, Service, answer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -35,18 +19,6 @@ class Middle(random.Random):
 
     def uniform(self, a: float, b: float) -> float:
         return b
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with serving() as service:
-        yield service
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Any]:
-    async with HttpClient().running() as resources:
-        yield resources["http_client"]
 
 
 @pytest.mark.parametrize(

@@ -3,38 +3,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from piped.errors import RequestFailed
 from piped.processors import _http_reply
-from piped.providers.http_client import HttpClient
-from tests.processors.http_fakes import (
-    Asked,
-    FakeAnswer,
-    FakeClient,
-    Service,
-    answer,
-    failure,
-    send,
-    serving,
-)
+from tests.processors.http_fakes import FakeAnswer, FakeClient, failure, send
+from tests.processors.http_service import Asked, Service, answer
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with serving() as service:
-        yield service
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Any]:
-    async with HttpClient().running() as resources:
-        yield resources["http_client"]
 
 
 async def test_a_response_says_all(service: Service, client: Any) -> None:

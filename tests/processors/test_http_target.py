@@ -5,17 +5,9 @@ from typing import Any
 
 import pytest
 
-from piped.errors import (
-    BatonError,
-)
+from piped.errors import BatonError
 from tests.processors.conftest import Problems
-from tests.processors.http_fakes import (
-    OK,
-    FakeClient,
-    failure,
-    outcome,
-    sent,
-)
+from tests.processors.http_fakes import OK, FakeClient, failure, outcome, sent
 
 pytestmark = pytest.mark.anyio
 

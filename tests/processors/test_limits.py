@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.errors import BatonError, DeadlineExceeded, QueueFull, Throttled
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
 from tests.processors.conftest import FakePipeline, Make, Problems, Run
 
 pytestmark = pytest.mark.anyio
@@ -18,11 +18,6 @@ WAIT = "throttle: {rate: 1, per: 10s, when_over: wait"
 @pytest.fixture
 def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     return movable_loop
-
-
-async def turn() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def over(step: Any, baton: Any = None) -> Throttled:

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.errors import BatonError, PipelineError, TooDeep
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
 from tests.processors.conftest import Make, Problems, Run
 
 pytestmark = pytest.mark.anyio
@@ -20,11 +20,6 @@ DEDUPE = "dedupe: {key_path: id, input_path: n, pipeline: a"
 @pytest.fixture
 def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     return movable_loop
-
-
-async def turn() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 class Work:
@@ -183,7 +178,7 @@ async def test_where_the_first_is_cancelled_one_that_waits_becomes_the_first(
 
     assert (await tasks[1])["n"] == "second"
     assert (await tasks[3])["n"] == 3
-    assert len(made._flights) == 0
+    assert made._flights._under_way == {}
 
 
 async def test_who_is_cancelled_as_it_becomes_the_first_gives_that_on(
@@ -211,7 +206,7 @@ async def test_nothing_stays_when_all_are_cancelled(make: Make, work: Work) -> N
     await turn()
 
     assert all(task.cancelled() for task in tasks)
-    assert len(made._flights) == 0
+    assert made._flights._under_way == {}
     [task] = await begin(made, {"id": "a", "n": 9})
     await work.end("new")
     assert (await task)["n"] == "new"
@@ -291,7 +286,7 @@ async def test_a_pipeline_that_comes_back_with_its_own_key_is_told(
         await send()
 
     assert str(raised.value) == "the pipeline comes back with its own key, and waits for itself"
-    assert len(made._flights) == 0
+    assert made._flights._under_way == {}
 
 
 async def test_cache_runs_once_for_each_key(make: Make) -> None:
@@ -533,7 +528,7 @@ async def test_many_at_once_get_the_right_results(make: Make, clock: Clock) -> N
     ]
     assert wrong == []
     assert len(made._kept) <= 3
-    assert len(made._flights) == 0
+    assert made._flights._under_way == {}
 
 
 def test_cache_checks_its_key(problems: Problems) -> None:

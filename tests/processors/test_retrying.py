@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from piped.errors import CircuitOpen, Throttled, TooDeep
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
 from tests.processors.conftest import Make, Problems, Run
 
 pytestmark = pytest.mark.anyio
@@ -42,8 +42,7 @@ async def begin(made: Any, baton: Any) -> asyncio.Task[Any]:
     """Send a baton through a processor, until it waits."""
     step = made.step()
     task = asyncio.create_task(step(baton))
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await turn(5)
     return task
 
 

@@ -260,18 +260,10 @@ def test_a_baton_that_is_nested_too_deep_is_an_error(run: Run, schema: Any) -> N
     assert told(run, by(schema), nested) == ["nested too deep to be checked"]
 
 
-@pytest.mark.parametrize(
-    ("schema", "value", "kind"),
-    [
-        (
-            {"patternProperties": {"^a": {}}},
-            {1: 2},
-            "expected string or bytes-like object, got 'int'",
-        )
-    ],
-)
-def test_keys_that_are_no_text_are_an_error(run: Run, schema: Any, value: Any, kind: str) -> None:
-    assert told(run, by(schema), value) == [f"cannot be checked: {kind}"]
+def test_keys_that_are_no_text_are_an_error(run: Run) -> None:
+    assert told(run, by({"patternProperties": {"^a": {}}}), {1: 2}) == [
+        "cannot be checked: expected string or bytes-like object, got 'int'"
+    ]
 
 
 def test_validate_checks_what_is_at_the_input_path(run: Run) -> None:

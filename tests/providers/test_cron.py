@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.document.nodes import Entry, Mapping, Scalar
-from piped.engine.journey import journey
 from piped.errors import Place
 from piped.providers.ticks import Cron, Ticking, Ticks
 from piped.providers.ticks import cron as cron_module
 from piped.resources import Resource
 from piped.spec import Decoder, Dependency, Duration, dependencies_of, spec_of
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
+from tests.providers.conftest import Pipeline
 
 HERE = Place("service.yaml", 3, 5)
 
@@ -26,29 +26,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     return movable_loop
-
-
-class Pipeline:
-    """Keeps the batons; each may wait for ``gate``, and fail."""
-
-    def __init__(self) -> None:
-        self.batons: list[dict[str, Any]] = []
-        self.journeys: list[int] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-
-    @property
-    def scheduled(self) -> list[str]:
-        return [each["scheduled"] for each in self.batons]
-
-    async def __call__(self, baton: dict[str, Any]) -> list[Any]:
-        self.batons.append(baton)
-        self.journeys.append(journey.get())
-        await self.gate.wait()
-        if self.error:
-            raise self.error
-        return [baton]
 
 
 class WallClock:
@@ -80,18 +57,6 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-@pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline()
-
-
-@pytest.fixture
-def resource(pipeline: Pipeline) -> Resource:
-    resource = Resource("pipeline.tidy")
-    resource.ready(pipeline)
-    return resource
-
-
 def cron_of(resource: Resource, clock: WallClock, **settings: Any) -> Cron:
     settings = {"schedule": "* * * * *", **settings}
     made = Cron(processor=Dependency(resource.name, resource=resource), **settings)
@@ -99,11 +64,6 @@ def cron_of(resource: Resource, clock: WallClock, **settings: Any) -> Cron:
     made.is_feeding = True
     made._now = clock
     return made
-
-
-async def turn() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def ticking_in(resources: dict[str, Any]) -> Ticking:
@@ -153,7 +113,7 @@ async def test_the_moment_at_which_ticking_begins_is_past(
     async with cron_of(resource, wall).running():
         await wall.advance(60)
 
-    assert pipeline.scheduled == ["2024-01-10T12:01:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:01:00+00:00"]
 
 
 async def test_after_a_pause_the_latest_missed_moment_comes_alone(
@@ -167,7 +127,7 @@ async def test_after_a_pause_the_latest_missed_moment_comes_alone(
             await wall.freeze(3600)
             await wall.advance(30)
 
-    assert pipeline.scheduled == ["2024-01-10T13:00:00+00:00", "2024-01-10T13:01:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T13:00:00+00:00", "2024-01-10T13:01:00+00:00"]
     assert lines == [
         {
             "event": "ticks missed",
@@ -204,7 +164,7 @@ async def test_a_longer_grace_lets_an_older_moment_come(
             await turn()
             await wall.freeze(60 + 7200)
 
-    assert pipeline.scheduled == ["2024-01-10T03:00:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T03:00:00+00:00"]
     assert lines == []
 
 
@@ -218,7 +178,7 @@ async def test_ticks_that_are_missed_by_thousands_are_not_counted_to_the_end(
             await turn()
             await wall.freeze(86400)
 
-    assert pipeline.scheduled == ["2024-01-11T12:00:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-11T12:00:00+00:00"]
     assert [each["missed"] for each in lines] == ["more than 1000"]
 
 
@@ -238,7 +198,7 @@ async def test_ticks_never_overlap_and_the_latest_missed_one_comes_after(
             await turn()
 
     assert during == 1
-    assert pipeline.scheduled == ["2024-01-10T12:01:00+00:00", "2024-01-10T12:04:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:01:00+00:00", "2024-01-10T12:04:00+00:00"]
     assert [each["missed"] for each in lines] == [2]
 
 
@@ -257,7 +217,7 @@ async def test_a_clock_that_is_set_back_a_little_repeats_no_tick(
             await wall.advance(60)
 
     assert repeated == 0
-    assert pipeline.scheduled == ["2024-01-10T12:01:00+00:00", "2024-01-10T12:02:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:01:00+00:00", "2024-01-10T12:02:00+00:00"]
     assert lines == []
 
 
@@ -272,7 +232,7 @@ async def test_a_clock_that_was_wrong_by_years_does_not_keep_it_silent_for_years
             wall.now = at("2024-01-10T12:00:30+00:00")
             await wall.advance(30)
 
-    assert pipeline.scheduled == ["2024-01-10T12:01:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:01:00+00:00"]
     assert [each["event"] for each in lines] == ["clock was set back"]
 
 
@@ -285,7 +245,7 @@ async def test_a_clock_that_is_set_on_finds_the_moment_that_it_has_leapt_over(
         await turn()
         await wall.freeze(3630)
 
-    assert pipeline.scheduled == ["2024-01-10T03:00:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T03:00:00+00:00"]
 
 
 async def test_a_tick_that_fails_is_logged_once_and_ticking_goes_on(
@@ -321,7 +281,7 @@ async def test_ticks_wait_until_the_processor_is_ready(
         await turn()
 
     assert before == 0
-    assert pipeline.scheduled == ["2024-01-10T12:01:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:01:00+00:00"]
 
 
 async def test_a_processor_that_has_failed_for_good_is_told_at_each_moment(
@@ -337,7 +297,7 @@ async def test_a_processor_that_has_failed_for_good_is_told_at_each_moment(
 
     assert pipeline.batons == []
     assert [(each["event"], each["reason"]) for each in lines] == 2 * [
-        ("tick failed", "'pipeline.tidy' has failed for good: the file is no JSON")
+        ("tick failed", "'pipeline.x' has failed for good: the file is no JSON")
     ]
 
 
@@ -360,7 +320,7 @@ async def test_ticks_can_be_stopped_and_started_by_others(
         await wall.advance(60)
 
     assert before == 0
-    assert pipeline.scheduled == ["2024-01-10T12:02:00+00:00", "2024-01-10T12:05:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:02:00+00:00", "2024-01-10T12:05:00+00:00"]
     assert [each["previous"] for each in pipeline.batons] == [None, None]
 
 
@@ -420,7 +380,7 @@ async def test_jitter_lets_a_tick_come_later_and_tell_its_own_moment(
         await wall.advance(5)
 
     assert before == 0
-    assert pipeline.scheduled == ["2024-01-10T12:00:00+00:00"]
+    assert pipeline.all("scheduled") == ["2024-01-10T12:00:00+00:00"]
 
 
 def problems_of(**settings: Any) -> Iterable[str]:
@@ -520,4 +480,4 @@ async def test_each_schedule_is_supervised_by_itself(resource: Resource) -> None
     assert unit.label == "ticks.cron.nightly"
     assert list(unit.offers()) == ["ticks.cron.nightly"]
     assert not unit.feeds()
-    assert [each.name for each in dependencies_of(ticks)] == ["pipeline.tidy"]
+    assert [each.name for each in dependencies_of(ticks)] == ["pipeline.x"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from piped.app import Service as App
 from piped.document import parse
 from piped.errors import DeadlineExceeded, Misconfigured, RequestFailed, Unavailable
 from piped.providers.http_client import Client, HttpClient
 from piped.spec import Decoder, spec_of
-from tests.processors.http_fakes import Service, answer, serving
+from tests.processors.http_service import Service, answer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -226,9 +228,27 @@ async def test_bundles_of_certificates_must_be_there(tmp_path: Path) -> None:
         assert str(raised.value) == f"cannot read the certificates in '{name}': {reason}"
 
 
-async def test_certificates_need_not_be_checked(service: Service) -> None:
-    async with client_of(verify=False) as client:
-        assert client.timeout_s == 10.0
+async def test_certificates_are_checked_unless_they_need_not_be(
+    service: Service, tmp_path: Path
+) -> None:
+    authority, bundle = trustme.CA(), tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    service.says(answer(b"hello"))
+
+    async with await asyncio.start_server(service.serve, "127.0.0.1", 0, ssl=tls) as server:
+        host, port = server.sockets[0].getsockname()
+        for verify in (False, str(bundle)):
+            async with client_of(verify=verify) as client:
+                assert await ask(client, f"https://{host}:{port}") == b"hello"
+        async with client_of() as client:
+            with pytest.raises(Unavailable) as raised:
+                await ask(client, f"https://{host}:{port}")
+
+    assert str(raised.value) == (
+        "cannot connect: its certificate is not trusted: unable to get local issuer certificate"
+    )
 
 
 async def test_headers_of_the_section_are_joined_by_our_name() -> None:
@@ -238,6 +258,8 @@ async def test_headers_of_the_section_are_joined_by_our_name() -> None:
     assert given.headers["User-Agent"].startswith("piped/")
     assert given.headers["X-Key"] == "1"
     assert named.headers == {"user-agent": "shop"}
+    async with client_of(headers={"X-Key": "1", "User-Agent": "shop"}) as client:
+        assert client.headers == {"x-key": "1", "user-agent": "shop"}
 
 
 def problems_of(text: str) -> list[str]:

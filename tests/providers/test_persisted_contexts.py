@@ -22,7 +22,7 @@ from piped.providers.persisted_contexts import PersistedContext, PersistedContex
 from piped.providers.persisted_contexts.files import Opened
 from piped.resources.context import Context
 from piped.spec import Decoder, Duration, Size, spec_of
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
 
 HERE = Place("service.yaml", 1, 1)
 BOTH = pytest.mark.parametrize("extension", ["json", "sqlite"])
@@ -55,11 +55,6 @@ async def until(is_so: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it did not come to pass")
-
-
-async def turn() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 class Disk:

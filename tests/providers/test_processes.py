@@ -21,42 +21,15 @@ from piped.errors import BatonError, Misconfigured, Unavailable, unwrapped
 from piped.providers.processes import Process, Processes
 from piped.providers.processes.child import Child
 from piped.resources import Resource, Supervisor
-from piped.spec import Decoder, Dependency, Duration, Size, dependencies_of, spec_of
+from piped.spec import Decoder, Duration, Size, dependencies_of, spec_of
+from tests.conftest import turn
+from tests.providers.conftest import Pipeline, bound
 from tests.stories.processes import PIPED
 
 pytestmark = pytest.mark.anyio
 
 FOR_EVER = "import signal\nprint('ready', flush=True)\nsignal.pause()"
 ECHO = "import sys\nfor line in sys.stdin: print(line.strip().upper(), flush=True)"
-
-
-class Pipeline:
-    """Keeps the batons; each may wait for ``gate``."""
-
-    def __init__(self) -> None:
-        self.batons: list[dict[str, Any]] = []
-        self.came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def __call__(self, baton: dict[str, Any]) -> None:
-        self.batons.append(baton)
-        self.came.put_nowait(baton)
-        await self.gate.wait()
-
-    @property
-    def lines(self) -> list[Any]:
-        return [baton["line"] for baton in self.batons]
-
-    def bound(self) -> Dependency[Any]:
-        resource = Resource("pipeline.x")
-        resource.ready(self)
-        return Dependency("pipeline.x", resource=resource)
-
-
-@pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline()
 
 
 Make = Callable[..., Process]
@@ -67,7 +40,7 @@ def make(pipeline: Pipeline) -> Make:
     def made(code: str | None = None, **settings: Any) -> Process:
         if code is not None:
             settings["command"] = [sys.executable, "-S", "-c", code]
-        process = Process(**{"processor": pipeline.bound(), "restart": "never", **settings})
+        process = Process(**{"processor": bound(pipeline), "restart": "never", **settings})
         process.named("it")
         process.is_feeding = True
         return process
@@ -89,11 +62,6 @@ def child_in(resources: dict[str, Any]) -> Child:
     child = resources["process.it"]
     assert isinstance(child, Child)
     return child
-
-
-async def turn() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 def assert_reaped(pid: int) -> None:
@@ -154,12 +122,12 @@ async def test_errors_may_go_to_a_pipeline_of_their_own(make: Make, pipeline: Pi
     await failure_of(
         make(
             "import os; os.write(2, b'oh\\n'); print('out'); raise SystemExit(1)",
-            stderr=errors.bound(),
+            stderr=bound(errors),
         )
     )
 
-    assert errors.lines == ["oh"]
-    assert pipeline.lines == ["out"]
+    assert errors.all("line") == ["oh"]
+    assert pipeline.all("line") == ["out"]
 
 
 @pytest.mark.parametrize(("stderr", "lines"), [("stdout", ["oh", "out"]), ("ignore", ["out"])])
@@ -171,7 +139,7 @@ async def test_errors_may_go_with_the_output_or_nowhere(
     with capture_logs() as logged:
         await failure_of(make(code, stderr=stderr))
 
-    assert pipeline.lines == lines
+    assert pipeline.all("line") == lines
     assert [each["event"] for each in logged] == ["process started"]
 
 
@@ -181,7 +149,7 @@ async def test_a_line_that_is_too_long_is_dropped(make: Make, pipeline: Pipeline
             make("print('x' * 200_000); print('y'); raise SystemExit(1)", max_line=Size(100))
         )
 
-    assert pipeline.lines == ["y"]
+    assert pipeline.all("line") == ["y"]
     assert [each for each in logged if each["event"] == "line dropped"] == [
         {
             "event": "line dropped",
@@ -258,7 +226,7 @@ async def test_the_supervisor_starts_it_again_and_again(make: Make, pipeline: Pi
                 await pipeline.came.get()
             await supervisor.stop()
 
-    assert pipeline.lines[:3] == ["hello"] * 3
+    assert pipeline.all("line")[:3] == ["hello"] * 3
     assert {
         "event": "unavailable, trying again",
         "provider": "process.it",
@@ -282,7 +250,7 @@ async def test_it_ends_with_the_service_and_its_last_lines_are_treated(
             await pipeline.came.get()
             pid = child_in(dict(resources)).pid
 
-    assert pipeline.lines == ["ready", "bye"]
+    assert pipeline.all("line") == ["ready", "bye"]
     assert lines == [
         {"event": "process started", "process": "process.it", "pid": pid, "log_level": "info"},
         {"event": "process ended", "process": "process.it", "exit_code": 0, "log_level": "info"},
@@ -324,13 +292,13 @@ async def test_what_it_has_started_ends_with_it(make: Make, pipeline: Pipeline) 
     with ExitStack() as after:
         async with make(GRANDCHILD + "signal.pause()").running():
             await pipeline.came.get()
-            after.enter_context(gone(int(pipeline.lines[0])))
+            after.enter_context(gone(int(pipeline.all("line")[0])))
 
 
 async def test_what_it_leaves_behind_is_killed(make: Make, pipeline: Pipeline) -> None:
     async with make(GRANDCHILD + "sys.stdin.readline()", stdin=True).running() as resources:
         await pipeline.came.get()
-        with gone(int(pipeline.lines[0])):
+        with gone(int(pipeline.all("line")[0])):
             await child_in(dict(resources)).write("end")
             await child_in(dict(resources)).exited.wait()
 
@@ -342,7 +310,7 @@ async def test_who_has_left_its_session_and_holds_its_pipe_is_not_waited_for(
 
     error = await failure_of(make(code))
 
-    [pid] = pipeline.lines
+    [pid] = pipeline.all("line")
     with gone(int(pid)):
         os.kill(int(pid), signal.SIGKILL)
     assert str(error) == "'process.it' ended with exit code 1 and is not started again"
@@ -385,7 +353,7 @@ async def test_lines_can_be_written_to_it(make: Make, pipeline: Pipeline) -> Non
         for _ in range(4):
             await pipeline.came.get()
 
-    assert pipeline.lines == ["ONE", "TWO", "THREE", "FOUR"]
+    assert pipeline.all("line") == ["ONE", "TWO", "THREE", "FOUR"]
 
 
 async def test_only_text_and_bytes_are_lines(make: Make, pipeline: Pipeline) -> None:
@@ -404,7 +372,7 @@ async def test_writing_needs_an_input(make: Make, pipeline: Pipeline) -> None:
         with pytest.raises(Misconfigured) as caught:
             await child_in(dict(resources)).write("one")
 
-    assert pipeline.lines == ["''"]
+    assert pipeline.all("line") == ["''"]
     assert str(caught.value) == "'process.it' has no input: it needs 'stdin: true'"
 
 
@@ -417,7 +385,7 @@ async def test_writing_waits_for_room_and_fails_where_there_never_will_be_any(
         await pipeline.came.get()
         child = child_in(dict(resources))
         writes = [asyncio.create_task(child.write("x" * 65_536)) for _ in range(20)]
-        await turn()
+        await turn(50)
         waiting = [each for each in writes if not each.done()]
         child.send_signal(signal.SIGUSR1)
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
@@ -436,12 +404,12 @@ async def test_a_child_has_pipes_and_no_sockets(make: Make, pipeline: Pipeline) 
     )
     errors = Pipeline()
 
-    async with make(code, stdin=True, stderr=errors.bound()).running() as resources:
+    async with make(code, stdin=True, stderr=bound(errors)).running() as resources:
         await child_in(dict(resources)).write("hello")
         await pipeline.came.get()
         await errors.came.get()
 
-    assert (pipeline.lines, errors.lines) == (["hello"], ["hello"])
+    assert (pipeline.all("line"), errors.all("line")) == (["hello"], ["hello"])
 
 
 FILLER = """
@@ -462,25 +430,25 @@ async def test_a_process_waits_while_its_lines_are_treated(make: Make, pipeline:
     pipeline.gate.clear()
     errors = Pipeline()
 
-    async with make(FILLER, stdin=True, stderr=errors.bound()).running() as resources:
+    async with make(FILLER, stdin=True, stderr=bound(errors)).running() as resources:
         await pipeline.came.get()
-        while errors.lines[-2:] != ["0", "0"]:
+        while errors.all("line")[-2:] != ["0", "0"]:
             await child_in(dict(resources)).write("fill what there is room for")
             await errors.came.get()
-            await turn()
+            await turn(50)
         before = len(pipeline.batons)
         pipeline.gate.set()
 
-    written = sum(map(int, errors.lines))
+    written = sum(map(int, errors.all("line")))
     assert before == 1
     assert written < 512
-    assert len(pipeline.lines) == written + 1
+    assert len(pipeline.all("line")) == written + 1
 
 
 async def test_many_lines_at_once_all_come(make: Make, pipeline: Pipeline) -> None:
     await failure_of(make("for i in range(100_000): print(i)\nexit(1)"))
 
-    assert pipeline.lines == [str(i) for i in range(100_000)]
+    assert pipeline.all("line") == [str(i) for i in range(100_000)]
 
 
 async def test_lines_that_are_not_treated_in_time_are_given_up(
@@ -515,7 +483,7 @@ async def test_it_has_its_folder_and_its_variables(
 
     await failure_of(make(code, env={"PORT": 8080, "AWAY": None}, cwd=str(tmp_path)))
 
-    assert pipeline.lines == ["ours", "8080", "None", str(tmp_path)]
+    assert pipeline.all("line") == ["ours", "8080", "None", str(tmp_path)]
 
 
 async def test_a_text_is_split_as_a_shell_does_it_and_no_shell_sees_it(
@@ -523,13 +491,13 @@ async def test_a_text_is_split_as_a_shell_does_it_and_no_shell_sees_it(
 ) -> None:
     await failure_of(make(command="sh -c 'echo \"$1\"; exit 1' it '$HOME;  *'"))
 
-    assert pipeline.lines == ["$HOME;  *"]
+    assert pipeline.all("line") == ["$HOME;  *"]
 
 
 async def test_numbers_may_be_arguments(make: Make, pipeline: Pipeline) -> None:
     await failure_of(make(command=["sh", "-c", "echo $1; exit 1", "it", 5]))
 
-    assert pipeline.lines == ["5"]
+    assert pipeline.all("line") == ["5"]
 
 
 async def test_secrets_are_not_logged(make: Make, pipeline: Pipeline) -> None:
@@ -596,7 +564,7 @@ async def test_a_program_is_found_from_its_folder(
 
     await failure_of(make(command=command, cwd=str(tmp_path)))
 
-    assert pipeline.lines == ["here"]
+    assert pipeline.all("line") == ["here"]
 
 
 async def test_no_descriptor_stays_open(make: Make) -> None:
@@ -606,7 +574,7 @@ async def test_no_descriptor_stays_open(make: Make) -> None:
     for _ in range(3):
         await failure_of(make("raise SystemExit(1)", stdin=True))
         await failure_of(make(command=["true", "a\0b"], stdin=True))
-    await turn()
+    await turn(50)
 
     assert len(os.listdir("/proc/self/fd")) <= len(before)
 

@@ -16,27 +16,14 @@ from piped.document.nodes import Entry, Mapping, Scalar
 from piped.errors import Misconfigured, Place, unwrapped
 from piped.providers.stdin import Stdin
 from piped.resources import Resource
-from piped.spec import Decoder, Dependency, Size, dependencies_of, spec_of
+from piped.spec import Decoder, Size, dependencies_of, spec_of
+from tests.conftest import turn
+from tests.providers.conftest import Pipeline, bound
 from tests.stories.processes import PIPED
 
 HERE = Place("service.yaml", 3, 5)
 
 pytestmark = pytest.mark.anyio
-
-
-class Pipeline:
-    """Keeps the batons; each may wait for ``gate``."""
-
-    def __init__(self) -> None:
-        self.batons: list[dict[str, Any]] = []
-        self.came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def __call__(self, baton: dict[str, Any]) -> None:
-        self.batons.append(baton)
-        self.came.put_nowait(baton)
-        await self.gate.wait()
 
 
 class FakeService:
@@ -45,11 +32,6 @@ class FakeService:
 
     def stop(self) -> None:
         self.stopped.set()
-
-
-@pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline()
 
 
 @pytest.fixture
@@ -73,14 +55,9 @@ Make = Callable[..., Stdin]
 
 @pytest.fixture
 def make(pipeline: Pipeline, service: FakeService) -> Make:
-    def bound(name: str, value: Any) -> Dependency[Any]:
-        resource = Resource(name)
-        resource.ready(value)
-        return Dependency(name, resource=resource)
-
     def made(descriptor: int, **settings: Any) -> Stdin:
-        stdin = Stdin(processor=bound("pipeline.x", pipeline), **settings)
-        stdin._service = bound("service", service)
+        stdin = Stdin(processor=bound(pipeline), **settings)
+        stdin._service = bound(service, "service")
         stdin._descriptor = descriptor
         return stdin
 
@@ -236,8 +213,7 @@ async def test_nothing_more_is_read_while_a_line_is_treated(
                 os.write(writing, b"x" * 4095 + b"\n")
             except BlockingIOError:
                 break
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await turn(50)
         with pytest.raises(BlockingIOError):
             os.write(writing, b"x" * 4095 + b"\n")
         before = len(pipeline.batons)

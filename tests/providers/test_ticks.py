@@ -8,12 +8,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.document.nodes import Entry, Mapping, Scalar
-from piped.engine.journey import journey
 from piped.errors import Place
 from piped.providers.ticks import Interval, Ticking, Ticks
 from piped.resources import Resource
 from piped.spec import Decoder, Dependency, Duration, dependencies_of, spec_of
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
+from tests.providers.conftest import Pipeline
 
 HERE = Place("service.yaml", 3, 5)
 
@@ -25,37 +25,6 @@ def anyio_backend(movable_loop: tuple[str, dict[str, Any]]) -> tuple[str, dict[s
     return movable_loop
 
 
-class Pipeline:
-    """Keeps the batons; each may wait for ``gate``, and fail."""
-
-    def __init__(self) -> None:
-        self.batons: list[dict[str, float]] = []
-        self.journeys: list[int] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-
-    async def __call__(self, baton: dict[str, float]) -> list[Any]:
-        self.batons.append(baton)
-        self.journeys.append(journey.get())
-        await self.gate.wait()
-        if self.error:
-            raise self.error
-        return [baton]
-
-
-@pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline()
-
-
-@pytest.fixture
-def resource(pipeline: Pipeline) -> Resource:
-    resource = Resource("pipeline.reap")
-    resource.ready(pipeline)
-    return resource
-
-
 def interval_of(resource: Resource, **settings: Any) -> Interval:
     made = Interval(
         interval=Duration(1.0),
@@ -65,11 +34,6 @@ def interval_of(resource: Resource, **settings: Any) -> Interval:
     made.named("reaper")
     made.is_feeding = True
     return made
-
-
-async def turn() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def ticking_in(resources: dict[str, Any]) -> Ticking:
@@ -174,7 +138,7 @@ async def test_a_processor_that_has_failed_for_good_is_told_now_and_then(
         {
             "event": "tick failed",
             "tick": "ticks.interval.reaper",
-            "reason": "'pipeline.reap' has failed for good: the file is no JSON",
+            "reason": "'pipeline.x' has failed for good: the file is no JSON",
             "log_level": "error",
         }
     ]
@@ -297,4 +261,4 @@ async def test_each_interval_is_supervised_by_itself(resource: Resource) -> None
     assert unit.label == "ticks.interval.reaper"
     assert list(unit.offers()) == ["ticks.interval.reaper"]
     assert not unit.feeds()
-    assert [each.name for each in dependencies_of(ticks)] == ["pipeline.reap"]
+    assert [each.name for each in dependencies_of(ticks)] == ["pipeline.x"]

@@ -15,7 +15,7 @@ from piped.errors import Misconfigured, Unavailable
 from piped.resources import EssentialFailed, Resource, Supervisor
 from piped.resources.supervisor import CLOSING_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, STILL_S
 from piped.spec import Provider
-from tests.conftest import Clock
+from tests.conftest import Clock, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -108,12 +108,6 @@ async def supervised(*providers: Fake) -> AsyncIterator[tuple[Supervisor, dict[s
             yield supervisor, resources
         finally:
             await supervisor.stop()
-
-
-async def turn() -> None:
-    """Let the loop turn a few times."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_providers_open_in_order_and_close_in_the_opposite_order() -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 
 def pipelines_of_the_file(
@@ -15,7 +10,7 @@ def pipelines_of_the_file(
 ) -> list[str]:
     """Return the names of the pipelines in the document that stands before."""
     from piped.document import load
-    from piped.engine.definition import DefinitionReader
+    from piped.engine import DefinitionReader
 
     file = context.params.get("file")
     if file is None:
@@ -32,21 +27,3 @@ def components(_context: click.Context, _parameter: click.Parameter, incomplete:
     from piped.shipped import PROCESSORS, PROVIDERS
 
     return sorted(name for name in {*PROCESSORS, *PROVIDERS} if name.startswith(incomplete))
-
-
-def folders(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
-    """Have the shell complete folders."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="dir")]
-
-
-def files(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
-    """Have the shell complete files."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]

@@ -13,7 +13,7 @@ from piped.cli.options import EXIT_FAILED, FILE, overrides, set_up_logs
 from piped.errors import Level, Problem
 
 
-@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("check")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
 @click.option("--strict", is_flag=True, help="Fail on warnings and hints too.")
 @click.option(

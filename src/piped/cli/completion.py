@@ -13,7 +13,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 VARIABLE: Final = "_PIPED_COMPLETE"  # by which the script asks
 
 
-@click.command("completion", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("completion")
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
 @click.pass_context
 def command(context: click.Context, shell: str | None) -> None:

@@ -17,7 +17,7 @@ from piped.batons import MISSING
 from piped.cli._words import components
 from piped.cli.catalog import Everything, everything
 from piped.cli.options import EXIT_CANNOT_START, EXIT_FAILED, FILE, set_up_logs, show_problems
-from piped.errors import Level, suggest
+from piped.errors import suggest
 from piped.spec import Parameter, Spec, markdown
 from piped.spec.described import (
     by_owner,
@@ -44,7 +44,7 @@ class Part:
     spec: Spec
 
 
-@click.command("describe", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("describe")
 @click.argument("name", shell_complete=components)
 @click.argument("file", required=False, metavar="[FILE]", type=FILE)
 @click.option(
@@ -64,7 +64,7 @@ def command(name: str, file: str | None, form: str) -> None:
     set_up_logs()
     blueprint = None if file is None else blueprint_of(file)
     errors = [] if blueprint is None else blueprint.errors
-    show_problems(errors, down_to=Level.ERROR)
+    show_problems(errors)
     found = find(name, everything(blueprint))
     if isinstance(found, str):
         click.echo(f"error: {found}", err=True)

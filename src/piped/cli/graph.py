@@ -12,7 +12,7 @@ from piped.app import blueprint_of
 from piped.chart import Box, Chart, chart_of
 from piped.cli._words import pipelines_of_the_file
 from piped.cli.options import EXIT_CANNOT_START, EXIT_FAILED, FILE, overrides, show_problems
-from piped.errors import Level, suggest
+from piped.errors import suggest
 
 MERMAID: Final = {
     "next": "-->",
@@ -49,7 +49,7 @@ TEXT: Final = {
 }
 
 
-@click.command("graph", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("graph")
 @click.argument("file", type=FILE)
 @click.argument("pipeline", required=False, shell_complete=pipelines_of_the_file)
 @click.option(
@@ -66,7 +66,7 @@ def command(file: str, pipeline: str | None, form: str, override: tuple[str, ...
     With PIPELINE: only that one. What is broken is left out; exit code 1 where something is.
     """
     blueprint = blueprint_of(file, override)
-    show_problems(blueprint.errors, down_to=Level.ERROR)
+    show_problems(blueprint.errors)
     name = pipeline.removeprefix("pipeline.") if pipeline else None
     if name is not None and name not in blueprint.pipelines and name not in blueprint.broken:
         hint = suggest(name, blueprint.pipeline_names)
@@ -85,32 +85,34 @@ def as_text(chart: Chart) -> Iterator[str]:
         labels |= {
             b.name: b.label if is_alone else f"{n} {b.label}" for n, b in enumerate(boxes, 1)
         }
+    ways = _ways(chart, labels)
     for box in chart.others:
         if box.kind == "source":
             yield labels[box.name]
-            yield from (f"    {each}" for each in _ways(chart, box.name, labels))
+            yield from (f"    {each}" for each in ways.get(box.name, ()))
             yield ""
     for name, boxes in chart.pipelines.items():
         yield name
         for box, following in zip_longest(boxes, boxes[1:]):
             yield f"  {labels[box.name]}"
             usual = f"then: {labels[following.name]}" if following else ""
-            ways = _ways(chart, box.name, labels)
-            yield from (f"      {each}" for each in ways if each != usual)
+            yield from (f"      {each}" for each in ways.get(box.name, ()) if each != usual)
         yield ""
 
 
-def _ways(chart: Chart, name: str, labels: dict[str, str]) -> Iterator[str]:
-    """Yield in words where batons go from a box; another pipeline is named as a whole."""
+def _ways(chart: Chart, labels: dict[str, str]) -> dict[str, list[str]]:
+    """Return in words where batons go from each box; another pipeline is named as a whole."""
     homes = {box.name: home for home, boxes in chart.pipelines.items() for box in boxes}
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, dict[str, None]]] = {}
     for arrow in chart.arrows:
-        if arrow.source == name:
-            home = homes.get(arrow.target)
-            is_near = home is None or arrow.way in ("next", "error")
-            target = labels[arrow.target] if is_near else home
-            found.setdefault(TEXT[arrow.way], {})[f"{target}"] = None
-    yield from (f"{way}: {', '.join(targets)}" for way, targets in found.items())
+        home = homes.get(arrow.target)
+        is_near = home is None or arrow.way in ("next", "error")
+        target = labels[arrow.target] if is_near else f"{home}"
+        found.setdefault(arrow.source, {}).setdefault(TEXT[arrow.way], {})[target] = None
+    return {
+        box: [f"{way}: {', '.join(targets)}" for way, targets in ways.items()]
+        for box, ways in found.items()
+    }
 
 
 def as_mermaid(chart: Chart) -> Iterator[str]:

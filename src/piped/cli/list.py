@@ -15,10 +15,8 @@ from click.shell_completion import CompletionItem
 from piped.app import blueprint_of
 from piped.blueprint import Blueprint
 from piped.checks import OWN_RESOURCES
-from piped.cli._words import files
 from piped.cli.catalog import Everything, everything
 from piped.cli.options import EXIT_FAILED, FILE, set_up_logs, show_problems
-from piped.errors import Level
 from piped.spec import dependencies_of
 from piped.spec.imports import NotInstalled
 
@@ -34,10 +32,10 @@ def kinds_or_files(
 ) -> list[CompletionItem[str]]:
     """Return the kinds that a shell may complete a word to; else it may be a document."""
     kinds = [CompletionItem(each) for each in KINDS if each.startswith(incomplete)]
-    return kinds or files(context, parameter, incomplete)
+    return kinds or FILE.shell_complete(context, parameter, incomplete)
 
 
-@click.command("list", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("list")
 @click.argument(
     "kind", required=False, metavar=f"[{'|'.join(KINDS)}]", shell_complete=kinds_or_files
 )
@@ -58,7 +56,7 @@ def command(kind: str | None, file: str | None, form: str) -> None:
     set_up_logs()
     blueprint = None if file is None else blueprint_of(file)
     errors = [] if blueprint is None else blueprint.errors
-    show_problems(errors, down_to=Level.ERROR)
+    show_problems(errors)
     if blueprint is None or errors:
         kinds = [each for each in kinds if each in COMPONENTS]
     rows = rows_of(kinds, blueprint)

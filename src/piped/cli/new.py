@@ -26,7 +26,7 @@ FILES: Final = {  # what is made, of which template; no template ends in .py, si
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-@click.command("new", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("new")
 @click.argument("name")
 def command(name: str) -> None:
     """Make a folder NAME with a service in it.

@@ -20,7 +20,7 @@ ENDLESS: Final = 1 << 30
 STRINGS: Final = "tag:yaml.org,2002:str"
 
 
-@click.command("render", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("render")
 @click.argument("file", type=FILE)
 @click.option("--origins", is_flag=True, help="Say behind each value where it was written.")
 @overrides

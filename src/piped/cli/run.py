@@ -19,7 +19,6 @@ import click
 import structlog
 
 from piped.app import EXIT_FAILED_FOR_GOOD, Service, blueprint_of
-from piped.cli._words import folders
 from piped.cli.options import (
     EXIT_CANNOT_START,
     FILE,
@@ -34,17 +33,22 @@ from piped.resources import EssentialFailed
 
 log = structlog.get_logger("piped")
 
+FOLDER: Final = click.Path(file_okay=False)  # a shell completes it
 MANY_FILES: Final = 65_536
 
 
-@click.command("run", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("run")
 @click.argument("file", required=False, type=FILE)
 @click.option(
     "-c", "--conf", metavar="FILE", type=FILE, help="The document; the same as the argument."
 )
 @click.option("-n", "--nodaemon", is_flag=True, help="Stay in the foreground, as always.")
 @click.option(
-    "-d", "--rundir", metavar="DIR", shell_complete=folders, help="Change to this folder first."
+    "-d",
+    "--rundir",
+    metavar="DIR",
+    shell_complete=FOLDER.shell_complete,
+    help="Change to this folder first.",
 )
 @click.option(
     "-l", "--logging", "logging_file", metavar="FILE", type=FILE, help="A logging.config YAML file."

@@ -16,7 +16,7 @@ from piped.errors import Level, Problem
 from piped.spec.schema import document_schema
 
 
-@click.command("schema", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("schema")
 @click.argument("file", required=False, metavar="[FILE]", type=FILE)
 @click.option(
     "-o", "--output", metavar="FILE", type=FILE, help="Write to this file, where it has changed."

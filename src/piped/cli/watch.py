@@ -194,10 +194,15 @@ async def look(file: str, overrides: Iterable[str]) -> Look:
 async def wakes(folders: Iterable[str]) -> AsyncGenerator[None, None]:
     """Yield when something may have happened in folders, and once a second."""
     if known := [*filter(os.path.isdir, folders)]:
-        options: dict[str, Any] = {"watch_filter": None, "recursive": False, "step": STEP_MS}
-        options |= {"yield_on_timeout": True, "rust_timeout": int(POLL_S * 1000)}
         with suppress(OSError):  # no more watches than the system allows: then by the clock
-            async for _ in awatch(*known, **options):
+            async for _ in awatch(
+                *known,
+                watch_filter=None,
+                recursive=False,
+                step=STEP_MS,
+                yield_on_timeout=True,
+                rust_timeout=int(POLL_S * 1000),
+            ):
                 yield
     await asyncio.sleep(POLL_S)
     yield

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from piped.engine.cycles import groups
-from piped.engine.definition import DefinitionReader, PipelineDefinition
+from piped.engine.definition import PipelineDefinition
 from piped.engine.graph import GraphBuilder, Need
 from piped.engine.journey import journey, new_journey
 from piped.engine.nodes import Graph, GraphNode
 from piped.engine.pipeline import Pipeline, endless_calls, link, snapshot
+from piped.engine.reading import DefinitionReader
 from piped.engine.runners import Results, blame
 
 __all__ = [

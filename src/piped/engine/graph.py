@@ -10,12 +10,12 @@ from piped.document.nodes import Node
 from piped.engine.definition import (
     MAX_TURNS,
     Branches,
-    DefinitionReader,
     PipelineDefinition,
     StepDefinition,
 )
 from piped.engine.inlining import refusals
 from piped.engine.nodes import Graph, GraphNode, reachable
+from piped.engine.reading import DefinitionReader
 from piped.errors import Level, Place, Problem, suggest
 from piped.spec import (
     INVALID,

@@ -35,6 +35,11 @@ def told(error: Any) -> tuple[str, str]:
     return where, word(error)
 
 
+def as_text(where: str, what: str) -> str:
+    """Return a problem as one text: ``order.size: expected integer, got 'x'``."""
+    return f"{where}: {what}" if where else what
+
+
 def suggestion(error: Any) -> str:
     """Return a hint where one of several texts was expected, and another one came."""
     error = _nearest(error)
@@ -52,8 +57,7 @@ def needs(name: str) -> str:
 
 def unexpected(names: Iterable[Any]) -> str:
     """Return what is wrong where there are keys that nobody knows."""
-    found = sorted(map(shown, names))
-    return f"unexpected {', '.join(found[:NAMED])}{', ...' if len(found) > NAMED else ''}"
+    return f"unexpected {_listed(sorted(map(shown, names)))}"
 
 
 def bounded(problems: Sequence[str], most: int) -> list[str]:
@@ -81,6 +85,10 @@ def _got(expected: str, error: Any) -> str:
     return f"expected {expected}, got {shown(error.instance)}"
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
+
+
 def _any_of(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
@@ -98,8 +106,7 @@ def _required(error: Any) -> str:
 
 def _enum(error: Any) -> str:
     values = [shown(each) for each in error.validator_value]
-    listed = ", ".join(values[:NAMED]) + (", ..." if len(values) > NAMED else "")
-    return _got(f"one of {listed}" if len(values) > 1 else listed, error)
+    return _got(f"one of {_listed(values)}" if len(values) > 1 else _listed(values), error)
 
 
 def _additional(error: Any) -> str:

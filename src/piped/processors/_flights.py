@@ -55,9 +55,6 @@ class Flights:
         self._shares_errors = shares_errors
         self._under_way: dict[Hashable, Flight] = {}
 
-    def __len__(self) -> int:
-        return len(self._under_way)
-
     def begin(self, key: Hashable) -> bool:
         """Begin a run, unless one is under way; who began it must go on with ``leading``.
 

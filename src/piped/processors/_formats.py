@@ -12,8 +12,8 @@ import gzip
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -31,7 +31,9 @@ CHUNK: Final = 16 << 10
 
 
 class Codec(Protocol):
-    """Reads and writes one format."""
+    """Reads and writes one format: a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def decode(self, value: Any) -> Any:
         """Return what text or bytes say."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlencode
@@ -15,20 +14,12 @@ from piped.processors._arguments import filled
 from piped.processors._http_url import text_of
 from piped.processors._shown import kind_of, shown
 from piped.spec import Input, Meta, part
+from piped.spec.headers import LINE, OF_THE_CLIENT, TOKEN
 
 Pairs: TypeAlias = Callable[[Baton], list[tuple[str, str]]]
 Content: TypeAlias = Callable[[Baton], tuple[bytes, str]]
 
 FORM: Final = "application/x-www-form-urlencoded"
-
-_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_LINE: Final = re.compile(r"[\t\x20-\x7e]*")
-_OURS: Final = frozenset(
-    {
-        *("connection", "content-length", "expect", "host", "keep-alive", "proxy-connection"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-    }
-)
 
 
 @part
@@ -65,7 +56,7 @@ class Auth:
             return self.basic.credentials(baton)
         bearer = self.bearer or Input("")
         token = text_of(bearer.get(baton), path_of(bearer))
-        if not _LINE.fullmatch(token):
+        if not LINE.fullmatch(token):
             raise BatonError("expected a token in one line of ASCII")
         return f"Bearer {token.strip()}"
 
@@ -126,7 +117,7 @@ def headers_of(given: Mapping[str, Input[str]], auth: Auth | None) -> Pairs:
             if value is None:
                 continue
             text = text_of(value, path)
-            if not _LINE.fullmatch(text):
+            if not LINE.fullmatch(text):
                 raise BatonError(f"expected one line of ASCII for the header '{name}'")
             found.append((name.lower(), text.strip()))
         if auth is not None:
@@ -140,14 +131,14 @@ def header_problems(given: Mapping[str, Input[str]], auth: Auth | None) -> Itera
     """Yield what is wrong with the headers of a request."""
     for name, each in given.items():
         at, value = f"headers.{name}", each.given
-        if not _NAME.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             yield Problem(
                 "wrong-header", f"expected the name of a header, got {shown(name)}", at=at
             )
-        elif name.lower() in _OURS:
+        elif name.lower() in OF_THE_CLIENT:
             what = f"the header '{name}' is made by the client itself"
             yield Problem("wrong-header", what, at=at)
-        elif isinstance(value, str) and not _LINE.fullmatch(value):
+        elif isinstance(value, str) and not LINE.fullmatch(value):
             what = f"expected one line of ASCII for the header '{name}'"
             yield Problem("wrong-header", what, at=at)
         elif name.lower() == "authorization" and auth is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 
 from piped.errors import DeadlineExceeded, PipedError, RequestFailed, Unavailable
+from piped.processors._clock import now
 from piped.processors._http_reply import (
     Answer,
     BadStatus,
@@ -36,7 +37,9 @@ class Client(Protocol):
     """What the resource ``http_client`` is to a request."""
 
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """What every request says that says nothing else; names in lower case."""
+
     @property
     def timeout_s(self) -> float: ...
 
@@ -125,7 +128,7 @@ class Exchange:
         """
         given = self.policy.timeout_s
         seconds = client.timeout_s if given is None else given
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline = now() + seconds
         try:
             async with asyncio.timeout_at(deadline) as limit:
                 return await self._tried(client, request, deadline)
@@ -140,11 +143,10 @@ class Exchange:
         attempt = 1
         while True:
             try:
-                async with self._attempt(request):
-                    return await self._followed(client, request)
+                return await self._attempt(client, request)
             except PipedError as error:
                 pause = self._pause(error, attempt)
-                left = deadline - asyncio.get_running_loop().time()
+                left = deadline - now()
                 if not self._may_retry(error, request, attempt) or pause >= left:
                     if attempt > 1:
                         error.args = (f"{error} (attempt {attempt})",)
@@ -152,13 +154,12 @@ class Exchange:
             await asyncio.sleep(pause)
             attempt += 1
 
-    @asynccontextmanager
-    async def _attempt(self, request: Request) -> AsyncIterator[None]:
-        """Bound one attempt."""
+    async def _attempt(self, client: Client, request: Request) -> Any:
+        """Try once, for as long as one attempt may take."""
         seconds = self.policy.retries.attempt_timeout
         try:
             async with asyncio.timeout(seconds) as limit:
-                yield
+                return await self._followed(client, request)
         except TimeoutError as error:
             if isinstance(error, DeadlineExceeded) or not limit.expired():
                 raise
@@ -188,14 +189,13 @@ class Exchange:
 
     async def _followed(self, client: Client, request: Request) -> Any:
         """Send a request, and go where its answers lead."""
-        hop, time = request, asyncio.get_running_loop().time
-        begun = time()
+        hop, begun = request, now()
         for _ in range(self.policy.max_redirects + 1):
             try:
                 reply = await self._hop(client, hop)
                 target = self._target(reply, hop)
                 if target is None:
-                    return self.make(reply, str(hop.url), time() - begun)
+                    return self.make(reply, str(hop.url), now() - begun)
             except PipedError as error:
                 error.args = (f"{hop}: {error}",)
                 raise

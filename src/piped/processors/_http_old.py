@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from piped.batons import Baton, BatonPath
@@ -35,7 +35,7 @@ def _part(given: Any) -> str:
     return str(given).replace("{", "{{").replace("}", "}}")
 
 
-def _fetching(url: Input[Any], base: str | None) -> Any:
+def _fetching(url: Input[Any], base: str | None) -> Callable[[Baton], Any]:
     fetch, path = filling(url, "url"), path_of(url) or "url"
 
     def get(baton: Baton) -> Any:

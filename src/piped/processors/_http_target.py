@@ -58,8 +58,8 @@ class Target:
         try:
             host = _base(self.base_url).host if self.base_url is not None else ""
             key = "url"
-            if isinstance(self.url.given, str) and not isinstance(self.url.given, BatonPath):
-                host = compiled(self._template())[1].host
+            if found := self._compiled():
+                host = found[1].host
         except WrongUrl as error:
             yield Problem("wrong-url", f"the url is wrong: {error}", at=key)
             return
@@ -72,10 +72,9 @@ class Target:
 
     def fill(self) -> Fill:
         """Return what gives the URL for a baton."""
-        if isinstance(self.url.given, str) and not isinstance(self.url.given, BatonPath):
-            return compiled(self._template())[0]
-        get, hosts = filling(self.url, "url"), self.hosts
-        base = "" if self.base_url is None else _base(self.base_url).place.rstrip("/")
+        if found := self._compiled():
+            return found[0]
+        get, hosts, base = filling(self.url, "url"), self.hosts, self._prefix
         where = f" at '{self.url.given}'" if self.url.given else ""
 
         def fill(baton: Baton) -> Url:
@@ -83,7 +82,7 @@ class Target:
             if not isinstance(text, str):
                 raise BatonError(f"expected a url{where}, got {kind_of(text)}")
             try:
-                url = parse(_below(base, text) if base else text)
+                url = parse(_below(base, text))
             except WrongUrl as error:
                 raise BatonError(f"the url{where} is wrong: {error}") from None
             if hosts and not admits(hosts, url.host):
@@ -96,16 +95,21 @@ class Target:
 
         return fill
 
-    def _template(self) -> str:
-        text = str.__str__(self.url.given)
-        if self.base_url is None:
-            return text
-        base = _base(self.base_url).place.rstrip("/")
-        return _below(base, text)
+    def _compiled(self) -> tuple[Fill, Url] | None:
+        """Return what the URL of the document is made into; None where the baton has it."""
+        given = self.url.given
+        if not isinstance(given, str) or isinstance(given, BatonPath):
+            return None
+        return compiled(_below(self._prefix, str.__str__(given)))
+
+    @property
+    def _prefix(self) -> str:
+        """What comes before each URL; '' where nothing does."""
+        return "" if self.base_url is None else _base(self.base_url).place.rstrip("/")
 
 
 def _below(base: str, text: str) -> str:
-    if not text.startswith("/"):
+    if base and not text.startswith("/"):
         raise WrongUrl("below a base_url it begins with '/'")
     return base + text
 

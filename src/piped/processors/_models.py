@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from piped.errors import InvalidBaton
-from piped.processors._breaches import bounded, dotted, needs, unexpected
+from piped.processors._breaches import as_text, bounded, dotted, needs, unexpected
 from piped.processors._shown import shown
 from piped.processors._text import lowered
 from piped.spec import find_python
@@ -65,7 +65,7 @@ def _told(error: Mapping[str, Any]) -> str:
         text = lowered(error["msg"].removeprefix("Value error, ")).removesuffix(".")
         text = re.sub(r"^input should be", "expected", text)
         what = f"{text}, got {shown(error['input'])}"
-    return ": ".join(filter(None, (dotted(path), what)))
+    return as_text(dotted(path), what)
 
 
 def _by_msgspec(model: type, value: Any) -> Any:
@@ -79,8 +79,7 @@ def _by_msgspec(model: type, value: Any) -> Any:
             what = unexpected([found[1]])
         else:
             what = lowered(text).replace("`", "")
-        path = path.removesuffix("`").removeprefix(".")
-        raise InvalidBaton([": ".join(filter(None, (path, what)))]) from None
+        raise InvalidBaton([as_text(path.removesuffix("`").removeprefix("."), what)]) from None
     except RecursionError:
         raise InvalidBaton(["nested too deep to be checked"]) from None
 

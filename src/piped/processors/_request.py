@@ -17,7 +17,6 @@ SKIP: Final = Meta(description="Do nothing where the request is answered, or its
 class Request(Protocol):
     """What processors use of a request."""
 
-    id: int
     client_ip: str
     is_finished: bool
     status: int

@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from piped.errors import BatonError
 from piped.processors import _json
-from piped.processors._text import lowered
+from piped.processors._text import lowered, size_of
 
 FAILURES: Final = (TemplateError, LookupError, ValueError, TypeError, AttributeError)
 """What a template that does not fit its values raises, besides errors of arithmetic."""
@@ -126,17 +126,22 @@ def renderer(
 def _bounded(pieces: Iterator[str], max_size: int) -> Iterator[str]:
     size = 0
     for piece in pieces:
-        size += len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass"))
+        size += size_of(piece)
         if size > max_size:
             raise _TooLarge(f"the text has more than {max_size} bytes")
         yield piece
+
+
+def words_of(error: TemplateError) -> str:
+    """Return what Jinja2 says is wrong, as the text of an error begins and ends."""
+    return lowered(error.message or "it is broken").removesuffix(".")
 
 
 def _told(error: Exception) -> str:
     if isinstance(error, TemplateNotFound):
         return f"there is no template '{error.name}' in the folder"
     if isinstance(error, TemplateError):
-        return lowered(error.message or "it is broken").removesuffix(".")
+        return words_of(error)
     if isinstance(error, BatonError):
         return str(error)
     return f"{type(error).__name__}: {error}"

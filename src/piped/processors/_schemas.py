@@ -23,7 +23,7 @@ from referencing.exceptions import CannotDetermineSpecification, Unresolvable
 from referencing.jsonschema import UnknownDialect, specification_with
 
 from piped.errors import InvalidBaton, suggest
-from piped.processors._breaches import bounded, dotted, suggestion, told
+from piped.processors._breaches import as_text, bounded, dotted, suggestion, told
 from piped.processors._shown import shown
 from piped.processors._text import lowered
 
@@ -133,8 +133,7 @@ def _is_endless(schema: Mapping[str, Any]) -> bool:
 def _lost_references(schema: Mapping[str, Any]) -> Iterator[Flaw]:
     """Yield the references that lead nowhere, or out of the schema."""
     specification = specification_with(schema.get("$schema", LATEST))
-    registry = REGISTRY.combine(_LOCAL)
-    root = registry.resolver_with_root(specification.create_resource(schema))
+    root = REGISTRY.resolver_with_root(specification.create_resource(schema))
     for path, reference, resolver in _references(schema, (), root, specification):
         try:
             resolver.lookup(reference)
@@ -256,7 +255,7 @@ class Schema:
         """
         try:
             errors = list(islice(self._validator.iter_errors(value), self._most + 1))
-            problems = [": ".join(filter(None, told(each))) for each in errors]
+            problems = [as_text(*told(each)) for each in errors]
         except RecursionError:
             raise InvalidBaton(["nested too deep to be checked"]) from None
         except (TypeError, ValueError, ArithmeticError) as error:

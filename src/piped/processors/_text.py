@@ -76,6 +76,11 @@ def encoded(text: str, encoding: str) -> bytes:
         raise BatonError(f"cannot encode text in '{encoding}': {error}") from error
 
 
+def size_of(text: str) -> int:
+    """Return how many bytes a text has as UTF-8; lone surrogates count like other signs."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
 def scalar_text(value: Any, of: str) -> str:
     """Return a single value as text: none as '', truths as JSON has them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from piped.processors._clock import now
 from piped.processors._flights import Failed
 from piped.processors._running import later, name_of, shallow
 from piped.processors._shown import kind_of
+from piped.processors._text import size_of
 from piped.spec import (
     Dependency,
     Duration,
@@ -257,19 +259,17 @@ class Batch(InputOutputProcessor):
 async def _until_due(batch: _Batch) -> None:
     """Wait until a batch is closed, or close it when its time has come."""
     left = batch.due_s - now()
-    if left > 0 and not batch.closed.is_set():
-        try:
+    if left > 0:
+        with suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await batch.closed.wait()
-        except TimeoutError:
-            pass
     batch.closed.set()
 
 
 def _size_of(value: Any) -> int:
     """Return the size of a value in bytes: of text as UTF-8, of what is neither, as JSON."""
     if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+        return size_of(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return memoryview(value).nbytes
     return len(_json.encode(value))

@@ -123,7 +123,7 @@ class CircuitBreaker(InputOutputProcessor):
     ] = Duration(30.0)
     errors: Annotated[
         ErrorTypes, Meta(description="The class, or classes, of exceptions that are failures.")
-    ] = field(default_factory=lambda: ErrorTypes((Exception,)))
+    ] = ErrorTypes((Exception,))
     fallback: Annotated[
         PipelineName | None, Meta(description="The pipeline for batons that are refused.")
     ] = None

@@ -27,18 +27,13 @@ Way: TypeAlias = Callable[[Any], Any]
 log = structlog.get_logger("piped.flow")
 
 
-def any_error() -> ErrorTypes:
-    """Return what stands for all errors."""
-    return ErrorTypes((Exception,))
-
-
 @part
 class Catch:
     """One clause of try: which errors it takes, and what is done with the input then."""
 
     errors: Annotated[
         ErrorTypes, Meta(description="The class of exception to catch, or a list of classes.")
-    ] = field(default_factory=any_error)
+    ] = ErrorTypes((Exception,))
     then: Annotated[PipelineName, Meta(description="The pipeline that gets the input then.")]
     error_path: Annotated[
         BatonPath | None, Meta(description="Where {type, message, at} of the error goes.")
@@ -208,7 +203,7 @@ class Fallback(InputOutputProcessor):
     pipelines: Annotated[list[PipelineName], Meta(description="The pipelines, in order.")]
     errors: Annotated[
         ErrorTypes, Meta(description="The class, or classes, of exceptions after which to go on.")
-    ] = field(default_factory=any_error)
+    ] = ErrorTypes((Exception,))
 
     @property
     def is_async(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final
 from piped import batons
 from piped.batons import MISSING, Baton, BatonPath
 from piped.errors import BatonError, Problem, QueueFull
+from piped.processors._alternatives import not_one_of
 from piped.processors._shown import kind_of
 from piped.spec import Dependency, Lambda, Meta, Namespace, Processor, Step, find_python, processor
 
@@ -61,10 +62,8 @@ class CollectBatons(Processor):
             self._context = Dependency(f"context.{self.context}")
 
     def check(self) -> Iterable[Problem]:
-        if (self.context is None) is (self.list_ is None):
-            got = "neither" if self.context is None else "both"
-            what = f"expected exactly one of 'context' and 'list', got {got}"
-            yield Problem("exactly-one", what, at="" if self.context is None else "list")
+        if wrong := not_one_of("context", self.context, "list", self.list_):
+            yield wrong
         elif self.list_ is not None:
             try:
                 _list_in(find_python(self.list_), self.list_)

@@ -84,11 +84,8 @@ class AppendToFile(Processor):
 
     def _writer(self) -> Callable[[Any], bytes]:
         """Return what makes a line of an input."""
-        make, form, encoding = (
-            self.formatter.compile(self.namespace, self),
-            self.format,
-            self.encode,
-        )
+        make = self.formatter.compile(self.namespace, self)
+        form, encoding = self.format, self.encode
 
         def line(value: Any) -> bytes:
             made = make(value)

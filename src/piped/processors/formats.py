@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Final, Literal
@@ -14,7 +13,7 @@ from piped.processors._shown import shown
 from piped.processors._text import wrong_encoding
 from piped.spec import InputOutputProcessor, Meta, Size, processor
 
-_BASE: Final = frozenset(each.name for each in fields(InputOutputProcessor))
+_COMMON: Final = {each.name for each in fields(InputOutputProcessor)} | {"format"}
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -43,14 +42,14 @@ class _Coding(InputOutputProcessor):
     @property
     def _given(self) -> dict[str, Any]:
         """The options that are given, for whichever format."""
-        own = (each.name for each in fields(self) if each.name not in _BASE | {"format"})
+        own = (each.name for each in fields(self) if each.name not in _COMMON)
         return {name: value for name in own if (value := getattr(self, name)) is not None}
 
     def _codec(self) -> Codec:
         return CODECS[self.format](**self._given)
 
     def check(self) -> Iterable[Problem]:
-        taken = [each.name for each in dataclasses.fields(CODECS[self.format])]  # type: ignore[arg-type]  # all are dataclasses
+        taken = [each.name for each in fields(CODECS[self.format])]
         for name in self._given:
             if name not in taken:
                 what = f"the format '{self.format}' has no parameter '{name}'"

@@ -21,6 +21,7 @@ from piped.processors._http_content import (
     pairs_of,
 )
 from piped.processors._http_exchange import (
+    IDEMPOTENT,
     Client,
     Exchange,
     Policy,
@@ -33,10 +34,10 @@ from piped.processors._http_reply import Output, maker
 from piped.processors._http_target import Target
 from piped.processors._shown import shown
 from piped.spec import Dependency, Duration, Input, Meta, Processor, Size, Step, processor
+from piped.spec.headers import TOKEN
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS: Final = re.compile(r"[1-5](xx|\d\d)")
-_KNOWN: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_KNOWN: Final = IDEMPOTENT | {"PATCH", "POST"}
 _BODILESS: Final = ("GET", "HEAD", "TRACE")
 
 
@@ -132,7 +133,7 @@ class HttpRequest(Processor):
         yield from self._problems_of_body()
         yield from header_problems(self.headers, self.auth)
         yield from self._target().problems()
-        if not _TOKEN.fullmatch(self.method) or self.method.upper() == "CONNECT":
+        if not TOKEN.fullmatch(self.method) or self.method.upper() == "CONNECT":
             what = f"expected a method such as GET, got {shown(self.method)}"
             yield Problem("wrong-value", what, at="method")
         for i, status in enumerate(self.expect):
@@ -151,7 +152,7 @@ class HttpRequest(Processor):
         put = _keep if self.output_path is None else setter(self.output_path)
 
         async def step(baton: Baton) -> Baton:
-            sent = {name.lower(): value for name, value in client.value.headers.items()}
+            sent = dict(client.value.headers)
             url, body = fill(baton).with_query(query(baton)), None
             if content is not None:
                 body, sent["content-type"] = content(baton)

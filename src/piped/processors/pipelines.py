@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from piped.batons import Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem
+from piped.processors._running import certain, last, waits
 from piped.processors._shown import shown
 from piped.spec import (
     Dependencies,
@@ -63,13 +64,11 @@ class RunPipeline(InputOutputProcessor):
     def is_async(self) -> bool:
         if self.pipeline is None or self.trace_path is not None:
             return True
-        return self.pipeline.resource is not None and bool(self.pipeline.value.is_async)
+        return waits(self.pipeline)
 
     @property
     def certain_calls(self) -> tuple[str, ...]:
-        if self.pipeline is None or (self.input_path and self.skip_if_nonexistent):
-            return ()
-        return (self.pipeline.name.removeprefix("pipeline."),)
+        return certain(self, self.pipeline)
 
     def check(self) -> Iterable[Problem]:
         if (self.pipeline is None) is (self.pipeline_path is None):
@@ -82,7 +81,7 @@ class RunPipeline(InputOutputProcessor):
 
     def call(self) -> Callable[[Any, Baton], Any]:
         find = self._finder()
-        take = _last if self.only_last_result else list
+        take = last if self.only_last_result else list
 
         def call(value: Any, baton: Baton) -> Any:
             return take(find(baton).now(value))
@@ -125,10 +124,6 @@ class RunPipeline(InputOutputProcessor):
             return put
         put_trace = setter(self.trace_path)
         return lambda baton, traced: put_trace(put(baton, traced[0]), traced[1])
-
-
-def _last(results: list[Any]) -> Any:
-    return results[-1] if results else None
 
 
 @processor("run-pipeline-if")

@@ -65,7 +65,7 @@ class Retry(InputOutputProcessor):
     ] = None
     errors: Annotated[
         ErrorTypes, Meta(description="The class, or classes, of exceptions that are tried again.")
-    ] = field(default_factory=lambda: ErrorTypes((Exception,)))
+    ] = ErrorTypes((Exception,))
     _random: random.Random = field(default_factory=random.Random, init=False)
 
     @property

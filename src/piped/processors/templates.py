@@ -14,8 +14,8 @@ from jinja2.meta import find_referenced_templates
 
 from piped.batons import Baton
 from piped.errors import Place, Problem, suggest
-from piped.processors._sandbox import Environment, renderer
-from piped.processors._text import lowered
+from piped.processors._alternatives import not_one_of
+from piped.processors._sandbox import Environment, renderer, words_of
 from piped.spec import InputOutputProcessor, Meta, Size, processor
 
 MARKUP: Final = (".html", ".htm", ".xhtml", ".xml", ".svg")
@@ -62,10 +62,8 @@ class RenderTemplate(InputOutputProcessor):
     _reader: Environment | None = field(default=None, init=False)
 
     def check(self) -> Iterable[Problem]:
-        if (self.template is None) is (self.file is None):
-            got = "neither" if self.template is None else "both"
-            what = f"expected exactly one of 'template' and 'file', got {got}"
-            yield Problem("exactly-one", what, at="" if self.template is None else "file")
+        if wrong := not_one_of("template", self.template, "file", self.file):
+            yield wrong
         elif self.template is not None:
             yield from self._wrong_text(self.template)
         else:
@@ -75,7 +73,7 @@ class RenderTemplate(InputOutputProcessor):
         environment = self._environment()
         try:
             tree = environment.parse(text)
-            environment.from_string(text)
+            environment.from_string(tree)
         except TemplateSyntaxError as error:
             yield _syntax(error, environment)
             return
@@ -143,7 +141,7 @@ class RenderTemplate(InputOutputProcessor):
 
 def _syntax(error: TemplateSyntaxError, environment: Environment, file: str = "") -> Problem:
     """Return what is wrong with a template: a file, or a text in the document."""
-    what = lowered(error.message or "it is broken").removesuffix(".")
+    what = words_of(error)
     unknown = re.match(r"no (filter|test) named '([^']*)'", what)
     known = environment.filters if unknown and unknown[1] == "filter" else environment.tests
     hint = suggest(unknown[2], known) if unknown else ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from piped.batons import Baton, BatonPath, getter
 from piped.errors import BatonError, Problem
+from piped.processors._alternatives import not_one_of
 from piped.processors._shown import kind_of, shown
 from piped.processors._text import encoded, text_of, wrong_encoding
 from piped.spec import InputOutputProcessor, Meta, processor
@@ -42,10 +43,8 @@ class FormatString(InputOutputProcessor):
     unpack: Annotated[bool, Meta(description="Take lists and dicts apart.")] = True
 
     def check(self) -> Iterable[Problem]:
-        if (self.format is None) is (self.format_path is None):
-            got = "neither" if self.format is None else "both"
-            what = f"expected exactly one of 'format' and 'format_path', got {got}"
-            yield Problem("exactly-one", what, at="" if self.format is None else "format_path")
+        if wrong := not_one_of("format", self.format, "format_path", self.format_path):
+            yield wrong
         try:
             list(Formatter().parse(self.format or ""))
         except ValueError as error:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from piped.batons import Baton
 from piped.errors import BatonError, Problem
 from piped.processors import _json, _yaml
+from piped.processors._breaches import as_text
 from piped.processors._models import model_of
 from piped.processors._schemas import Schema, flaws_of
 from piped.processors._shown import kind_of, shown
@@ -93,7 +94,7 @@ class Validate(InputOutputProcessor):
             if isinstance(self.schema, dict):
                 path, what = f"{at}.{flaw.path}" if flaw.path else at, flaw.what
             else:
-                path, what = at, ": ".join(filter(None, (flaw.path, flaw.what)))
+                path, what = at, as_text(flaw.path, flaw.what)
             yield Problem("wrong-schema", what, at=path, hint=flaw.hint)
 
     def _schema(self) -> Mapping[str, Any]:

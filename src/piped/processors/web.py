@@ -16,11 +16,9 @@ from piped.processors._shown import kind_of, shown
 from piped.processors._text import encoded, wrong_encoding
 from piped.processors.mapping import Entry, MappingProcessor
 from piped.spec import Meta, Processor, Step, processor
+from piped.spec.headers import CONTROL, OF_THE_SITE, TOKEN
 
 JSON: Final = "application/json"
-OF_THE_SITE: Final = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"}
-)
 CODES: Final = {each.name: each.value for each in HTTPStatus if each.value >= 200}
 
 
@@ -179,7 +177,7 @@ class SetHttpHeaders(Processor):
 
 
 def _header_problems(name: str, value: str, at: str) -> Iterable[Problem]:
-    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
+    if not TOKEN.fullmatch(name):
         what = f"expected the name of a header, got {shown(name)}"
         yield Problem("wrong-header", what, at=at)
     elif name.lower() in OF_THE_SITE:
@@ -188,7 +186,7 @@ def _header_problems(name: str, value: str, at: str) -> Iterable[Problem]:
     elif not re.fullmatch(r"[\x00-\xff]*", value):
         what = f"the header '{name}' must be latin-1, got {shown(value)}"
         yield Problem("wrong-header", what, at=at)
-    elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+    elif CONTROL.search(value):
         what = f"the header '{name}' must not have control signs, got {shown(value)}"
         yield Problem("wrong-header", what, at=at)
 

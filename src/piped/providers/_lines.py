@@ -124,7 +124,7 @@ class Feed:
     number: int = field(default=0, init=False)  # of lines that have come
     dropped: int = field(default=0, init=False)
     is_stopped: bool = field(default=False, init=False)
-    _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0), init=False)
+    _free: asyncio.Semaphore = field(init=False)
 
     def stop(self) -> None:
         """Take no more lines; those that are being treated come to their end."""

@@ -20,18 +20,12 @@ from piped.errors import (
     Unavailable,
 )
 from piped.spec import Duration, Meta, Provider, provider
+from piped.spec.headers import LINE, OF_THE_CLIENT, TOKEN
 
 if TYPE_CHECKING:  # httpx takes long to import: only a client that runs does
     import httpx
 
 ACCEPTED: Final = "gzip, deflate"
-
-OF_THE_CLIENT: Final = frozenset(
-    {
-        *("connection", "content-length", "expect", "host", "keep-alive", "proxy-connection"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-    }
-)
 
 # The way from an answer of httpx to the parser of its connection, which has no public name.
 _WAY: Final = ("_httpcore_stream", "_stream", "_connection", "_h11_state")
@@ -67,7 +61,8 @@ class Answer:
 class Client:
     """Sends requests to other services; it follows no redirects and keeps no cookies.
 
-    ``headers`` are for every request, ``timeout_s`` is how long one may take unless it says so.
+    ``headers``, with names in lower case, are for every request; ``timeout_s`` is how long one may
+    take unless it says so.
     """
 
     __slots__ = ("_transport", "headers", "timeout_s")
@@ -205,13 +200,13 @@ class HttpClient(Provider):
             what = "expected a timeout above 0, got 0.0"
             yield Problem("wrong-value", what, at="timeout")
         for name, value in self.headers.items():
-            if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
+            if not TOKEN.fullmatch(name):
                 what = f"expected the name of a header, got {name!r}"
                 yield Problem("wrong-header", what, at=f"headers.{name}")
             elif name.lower() in OF_THE_CLIENT:
                 what = f"the header '{name}' is made by the client itself"
                 yield Problem("wrong-header", what, at=f"headers.{name}")
-            elif not re.fullmatch(r"[\t\x20-\x7e]*", value):
+            elif not LINE.fullmatch(value):
                 what = f"expected one line of ASCII for the header '{name}'"
                 yield Problem("wrong-header", what, at=f"headers.{name}")
         if self.proxy is not None and not re.match(r"https?://[^/]", self.proxy):
@@ -224,8 +219,9 @@ class HttpClient(Provider):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the client; at the end, close its connections."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
         async with self._opened() as transport:
-            yield {"http_client": Client(transport, self.headers, self.timeout)}
+            yield {"http_client": Client(transport, headers, self.timeout)}
 
     def _opened(self) -> httpx.AsyncHTTPTransport:
         """Return the transport of httpx: its client would log URLs, and look at redirects."""

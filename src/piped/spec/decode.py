@@ -6,7 +6,7 @@ import operator
 import re
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -19,6 +19,7 @@ from piped.spec.code import SyntaxProblem
 from piped.spec.components import Spec, spec_of
 from piped.spec.dependency import Dependency, dependencies_of
 from piped.spec.imports import BROKEN, NotImported, told
+from piped.spec.places import placed
 from piped.spec.types import ROWS, Input, WrongValue
 from piped.spec.words import example, unannotated, words
 
@@ -94,7 +95,7 @@ class Decoder:
         component, problems = made
         if isinstance(component, Provider):
             component.place, component.at = node.place, at
-        self.problems += [_placed(each, node, at) for each in problems]
+        self.problems += [placed(each, node, at) for each in problems]
         return INVALID if len(self._errors()) > before else component
 
     def value(self, hint: Any, node: Node, at: str) -> Any:
@@ -297,36 +298,3 @@ def _checked(made: Any) -> tuple[Any, list[Problem]]:
         if not isinstance(each, Problem):
             raise TypeError(f"check() yields {type(each).__name__}, expected Problem")
     return made, problems
-
-
-def _placed(problem: Problem, node: Node, at: str) -> Problem:
-    """Return a problem that names what it is about below a node with its place and whole path."""
-    place = problem.place
-    if place is None or not place.file:
-        nearest = _nearest(node, problem.at)
-        place = nearest.place if place is None else _inside(nearest, place)
-    return replace(problem, place=place, at=".".join(filter(None, (at, problem.at))))
-
-
-def _inside(node: Node, place: Place) -> Place:
-    """Return the place in the document of a place in the text of a node, which names no file.
-
-    Where a text goes on in the document is known of the first line, and of a block behind `|`.
-    """
-    content = node.content if isinstance(node, Scalar) else None
-    if content and (place.line == 1 or content.line > node.place.line):
-        return content.moved(place.line - 1, place.column - 1)
-    return node.place
-
-
-def _nearest(node: Node, path: str) -> Node:
-    """Return the node that a path below a node leads to, as far as it leads."""
-    children: list[tuple[str, Node]] = []
-    if isinstance(node, Mapping):
-        children = [(str(key), entry.node) for key, entry in node.items()]
-    elif isinstance(node, Sequence):
-        children = [(f"[{i}]", item) for i, item in enumerate(node.items)]
-    for name, child in sorted(children, key=lambda each: -len(each[0])):
-        if path == name or path.startswith((f"{name}.", f"{name}[")):
-            return _nearest(child, path[len(name) :].removeprefix("."))
-    return node

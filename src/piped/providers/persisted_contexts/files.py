@@ -7,7 +7,7 @@ import fcntl
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -69,15 +69,12 @@ class Opened:
     def __init__(self, path: Path, kind: str, max_size: int) -> None:
         self.path = path
         self._turn = threading.Lock()
-        with _told(path):
-            self._lock = _locked(path)
-            try:
-                self._store = _store(path, kind)
-                self.found = self._store.load(max_size)
-                self.saved = None if self.found is None else _snapshot(self.found, path, max_size)
-            except BaseException:
-                self.close()
-                raise
+        with _told(path), ExitStack() as held:
+            held.enter_context(_locked(path))
+            self._store = held.enter_context(closing(_store(path, kind)))
+            self.found = self._store.load(max_size)
+            self.saved = None if self.found is None else _snapshot(self.found, path, max_size)
+            self._held = held.pop_all()
 
     def save(self, before: Snapshot, after: Snapshot) -> None:
         """See ``Store``."""
@@ -87,9 +84,7 @@ class Opened:
     def close(self) -> None:
         """Let the file go."""
         with self._turn:
-            if hasattr(self, "_store"):
-                self._store.close()
-            self._lock.close()
+            self._held.close()
 
 
 def _snapshot(found: dict[str, Any], path: Path, max_size: int) -> Snapshot:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
 
 from piped.errors import BatonError
-
-SITE_OWN: Final = frozenset(
-    {"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"}
-)
-
-_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+from piped.spec.headers import CONTROL, OF_THE_SITE, TOKEN
 
 
 class Headers(Mapping[str, str]):
@@ -53,11 +45,11 @@ def header_line(name: str, value: str) -> bytes:
     Raises:
         BatonError: The name or the value would break out of its line, or is the site's own.
     """
-    if not _NAME.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise BatonError(f"expected the name of a header, got {name!r}")
-    if name.lower() in SITE_OWN:
+    if name.lower() in OF_THE_SITE:
         raise BatonError(f"the header '{name.lower()}' is set by the site itself")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise BatonError(f"the header '{name}' must not have control signs, got {value!r}")
     try:
         return f"{name}: {value}\r\n".encode("latin-1")

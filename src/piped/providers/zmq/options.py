@@ -29,7 +29,6 @@ TYPES: Final[dict[str, int]] = {
     "XSUB": zmq.XSUB,
 }
 SEND_ONLY: Final = frozenset({"PUSH", "PUB"})
-RECEIVE_ONLY: Final = frozenset({"PULL", "SUB"})
 PUBLISHING: Final = frozenset({"PUB", "XPUB"})
 
 LINGER_MS: Final = 1000
