@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from piped.document.report import too_deep
 from piped.errors import Problem
 
 # What YAML allows in a text; everything else would end in an error without line and column.
@@ -15,6 +16,9 @@ _UNPRINTABLE: Final = re.compile(
 )
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
+_NESTED: Final = "exceeded maximum nesting depth"
+"""What PyYAML says, from 6.0.4 on, of more brackets than it takes: it looks ahead of its events."""
 
 _PLAIN_WORDS: Final = (
     ("<block end>", "the end of the indented block"),
@@ -77,6 +81,8 @@ def explained(error: Exception, text: str) -> tuple[Problem, tuple[int, int] | N
     if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
         # The pure Python scanner lets int() and chr() complain.
         return Problem("yaml-syntax", "an escape or a version is out of range"), None
+    if error.problem == _NESTED:
+        return too_deep(), (mark.line + 1, mark.column + 1)
     what = _in_plain_words(error.problem or error.context or "this is not YAML")
     begin = error.context_mark
     why = ""

@@ -12,11 +12,14 @@ from piped.processors._shown import kind_of, shown
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 100_000
 MAX_DIGITS: Final = 4300
+TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _INT: Final = "tag:yaml.org,2002:int"
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_NESTED: Final = "exceeded maximum nesting depth"
+"""What PyYAML says, from 6.0.4 on, of more brackets than it takes: it looks ahead of its events."""
 _BROKEN: Final = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
 """What PyYAML's constructors raise at values that are not what their tag says."""
 
@@ -65,6 +68,8 @@ def _told(error: Any) -> tuple[str, Any]:
     if isinstance(error, yaml.reader.ReaderError):
         return f"{error.reason} at position {error.position}", None
     what = error.problem or error.context or "it cannot be read"
+    if what == _NESTED:
+        what = TOO_DEEP
     return what, error.problem_mark or error.context_mark
 
 
@@ -87,7 +92,7 @@ def _fail_if_too_large(text: str) -> None:
                 sizes[event.anchor] = 1
             total += 1
         if len(inside) > MAX_DEPTH:
-            raise _invalid(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+            raise _invalid(TOO_DEEP, event.start_mark)
         if total > MAX_NODES:
             raise _invalid(f"more than {MAX_NODES} values, aliases counted", event.start_mark)
 
