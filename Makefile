@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: help install demo test test-all lint docs bench clean
+.PHONY: help install demo test test-all lint docs bench bench-peers clean
 
 help:  ## list the words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make .venv, with every extra and the development tools
 
@@ -36,6 +36,10 @@ test: install  ## run the tests; what the machine lacks is skipped, with the rea
 test-all: install  ## run the tests; a skip is a failure
 	@PIPED_NO_SKIPS=1 $(PYTEST)
 
+.PHONY: chaos
+chaos: install  ## do faults to worker pools, as many as there are; ROWS=1,2 SEED=7 for some again
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS))
+
 lint: install  ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -49,6 +53,11 @@ docs: install  ## write the reference pages from the declarations, and the site 
 bench: install  ## measure, beside something else in the same run
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/startup.py
+	@$(BIN)/python bench/pool.py --quick
+
+bench-peers:  ## make the environment of what the pools are measured beside
+	@$(PYTHON) -m venv bench/peers/.venv
+	@bench/peers/.venv/bin/python -m pip install --quiet -r bench/peers/requirements.txt
 
 clean:  ## remove what the other words have made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -120,11 +120,11 @@ CASES = [
 def built(text: str) -> Pipeline:
     """Return the pipeline `p` of a YAML text, ready to run."""
     node, problems = parse(text)
-    reader = DefinitionReader()
-    reader.read(node)
     components = (Passthrough, EvalLambda, EncodeJson, RunPipeline)
     specs = {spec.name: spec for each in components if (spec := spec_of(each))}
-    builder = GraphBuilder(reader.definitions, specs)
+    reader = DefinitionReader(specs)
+    reader.read(node)
+    builder = GraphBuilder(reader, specs)
     graphs = [graph for name in reader.definitions if (graph := builder.build(name))]
     if problems or reader.problems or builder.problems:
         raise SystemExit("\n".join(map(str, [*problems, *reader.problems, *builder.problems])))

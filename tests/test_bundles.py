@@ -86,7 +86,8 @@ def declared(kind: str, *packages: str) -> dict[str, str]:
 def test_the_tables_of_what_comes_with_piped_are_what_is_declared() -> None:
     missing = "enter it in src/piped/shipped.py"
     assert declared("processor", "piped.processors", "piped.status") == PROCESSORS, missing
-    assert declared("provider", "piped.providers") == PROVIDERS, missing
+    rooms = ("piped.providers", "piped.workers", "piped.observe")
+    assert declared("provider", *rooms) == PROVIDERS, missing
 
 
 def test_nothing_is_imported_that_a_document_does_not_name(tmp_path: Path) -> None:

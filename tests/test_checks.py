@@ -211,3 +211,113 @@ def test_a_step_after_one_that_always_fails_is_never_reached(told: Told) -> None
         " 'raise-exception' always fails\n"
         "    at: pipelines.p[1].passthrough"
     ]
+
+
+SENDERS = [
+    "run-pipeline: {workers: math, pipeline: .own}",
+    "run-pipeline-if: {workers: math, pipeline: .own}",
+    "for-each: {workers: math, pipeline: .own}",
+    "submit-work: {workers: math, pipeline: .own, then: web.compute}",
+    "scatter-gather: {workers: math, mapping: [{pipeline: sum}, {pipeline: web.own}]}",
+]
+
+
+@pytest.mark.parametrize("step", SENDERS)
+def test_a_pipeline_that_its_pool_does_not_serve_is_told(told: Told, step: str) -> None:
+    found = told(
+        "workers: {math: {pipelines: [sum, mean]}}",
+        "pipelines:",
+        "  sum: [passthrough]",
+        "  mean: [passthrough]",
+        "  web:",
+        "    own: [passthrough]",
+        f"    compute: [{step}]",
+    )
+
+    [error] = [each for each in found if "hint[" not in each]
+    assert error.splitlines()[0].endswith("error[not-served]: pool 'math' does not serve 'web.own'")
+    assert error.splitlines()[2:] == [
+        "    why: it serves: sum, mean",
+        "    hint: add 'web.own' to workers.math.pipelines, or name another one",
+    ]
+
+
+def test_what_a_pool_does_not_serve_is_told_where_it_is_named(told: Told) -> None:
+    step = "scatter-gather: {workers: math, mapping: [{pipeline: sum}, {pipeline: own}]}"
+
+    found = told(
+        "workers: {math: {pipelines: [sum]}}",
+        f"pipelines: {{sum: [passthrough], own: [passthrough], a: [{step}]}}",
+    )
+
+    assert [each.splitlines()[:2] for each in found if "hint[" not in each] == [
+        [
+            "service.yaml:2:127: error[not-served]: pool 'math' does not serve 'own'",
+            "    at: pipelines.a[0].scatter-gather.mapping[1].pipeline",
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "run-pipeline: {workers: math, pipeline: ..sum}",
+        "run-pipeline: {pipeline: .own}",
+        "run-pipeline: {workers: math, pipeline_path: name}",
+        "submit-work: {workers: math, pipeline: sum, then: .own}",
+    ],
+)
+def test_a_pipeline_that_its_pool_serves_or_that_runs_here_is_fine(told: Told, step: str) -> None:
+    found = told(
+        "workers: {math: {pipelines: [sum]}}",
+        "pipelines:",
+        "  sum: [passthrough]",
+        f"  web: {{own: [passthrough], compute: [{step}]}}",
+    )
+
+    assert [each for each in found if "hint[" not in each] == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "step", "code"),
+    [
+        ("math", "run-pipeline: {workers: math, pipeline: own}", "unknown-pipeline"),
+        ("other", "run-pipeline: {workers: math, pipeline: sum}", "unknown-resource"),
+        ("math: {pipelines: 7}, other", "for-each: {workers: math, pipeline: a}", "wrong-value"),
+    ],
+)
+def test_what_is_wrong_with_the_pool_or_the_name_itself_is_told_alone(
+    told: Told, pool: str, step: str, code: str
+) -> None:
+    found = told(
+        f"workers: {{{pool}: {{pipelines: [sum]}}}}",
+        f"pipelines: {{sum: [passthrough], a: [{step}]}}",
+    )
+
+    [error] = [each for each in found if "hint[" not in each]
+    assert f" error[{code}]: " in error
+
+
+def test_a_document_for_callers_and_workers_alone_may_have_what_it_likes(told: Told) -> None:
+    found = told(
+        "workers: {math: {pipelines: [sum]}, idle: {pipelines: [sum]}}",
+        "pipelines: {sum: [passthrough], a: [run-pipeline: {workers: math, pipeline: sum}]}",
+    )
+
+    assert found == []
+
+
+def test_a_pool_that_no_step_sends_to_is_a_hint(told: Told) -> None:
+    found = told(
+        "workers: {math: {pipelines: [sum]}, idle: {pipelines: [sum]}}",
+        "web:",
+        SITE.format(name="a", listen="port: 8081"),
+        "pipelines:",
+        "  sum: [passthrough]",
+        "  answer: [run-pipeline: {workers: math, pipeline: sum}, write-web-response]",
+    )
+
+    assert found == [
+        "service.yaml:1:37: hint[unused-resource]: nothing uses 'workers.idle'\n"
+        "    at: workers.idle"
+    ]

@@ -48,7 +48,7 @@ FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.(?:yaml|py))$", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 LOG_LINE = re.compile(r'^\{"timestamp".*\n', re.MULTILINE)
-PORTS = ("8080", "5000", "5001", "6000", "6001")
+PORTS = ("8080", "9090", "5000", "5001", "6000", "6001")
 CODE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
 

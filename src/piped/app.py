@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -23,7 +23,7 @@ from piped.document import load
 from piped.drawing import draw
 from piped.engine import Pipeline, Results
 from piped.errors import ConfigError, PipedError, suggest
-from piped.resources import Resource, Supervisor
+from piped.resources import Life, Resource, Supervisor
 from piped.spec import Dependency, PipelineName, Provider, dependencies_of
 
 log = structlog.get_logger("piped.service")
@@ -46,17 +46,28 @@ class Service:
     Args:
         blueprint: What is to run; it has no errors that concern it.
         only: Run nothing but these pipelines and what they need: no site listens, nothing ticks.
+        work: Be a worker of this pool, and nothing else.
+        beside: Providers of no document, which run too.
         is_debug: Whether the process is being debugged (``-D``).
     """
 
     def __init__(
-        self, blueprint: Blueprint, *, only: Iterable[str] | None = None, is_debug: bool = False
+        self,
+        blueprint: Blueprint,
+        *,
+        only: Iterable[str] | None = None,
+        work: str | None = None,
+        beside: Sequence[Provider] = (),
+        is_debug: bool = False,
     ) -> None:
         self.blueprint = blueprint
+        self._work, self._beside = work, beside
+        blueprint.units.extend(beside)
+        self._is_whole = only is None and work is None
         self.exit_code = 0
         self.resources: dict[str, Resource] = {}
         self._stopping = asyncio.Event()
-        self._events: Any = blueprint.providers.get("system-events") if only is None else None
+        self._events: Any = blueprint.providers.get("system-events") if self._is_whole else None
         self._group = asyncio.TaskGroup()
         self._startup: asyncio.Task[None] | None = None
         self._supervisor = Supervisor(
@@ -159,6 +170,11 @@ class Service:
         lost = any(not each.is_ready for each in self.resources.values())
         return not lost and not self._supervisor.failures
 
+    @property
+    def lives(self) -> Sequence[Life]:
+        """What has become of each provider that this service runs, in starting order."""
+        return self._supervisor.lives
+
     def _unknown(self, name: str) -> UnknownPipeline:
         if name.removeprefix("pipeline.") in self.blueprint.pipelines:
             return UnknownPipeline(f"nothing uses pipeline '{name}': what it needs is not started")
@@ -174,14 +190,14 @@ class Service:
     def _wire(self, only: Iterable[str] | None, is_debug: bool) -> list[Provider]:
         """Bind every dependency that is needed, and return the providers in starting order."""
         blueprint = self.blueprint
-        feeding = [unit for unit in blueprint.units if only is None and unit.feeds()]
+        feeding = self._feeding()
         roots = [each for unit in feeding for each in dependencies_of(unit)]
         roots += [Dependency(f"pipeline.{name}") for name in only or ()]
-        if not roots:  # a document without sources of batons: any of its pipelines may be called
-            roots = [Dependency(f"pipeline.{name}") for name in blueprint.pipelines]
+        if all(each.name == "service" for each in roots):  # no source of batons: call what you like
+            roots += [Dependency(f"pipeline.{name}") for name in blueprint.pipelines]
         needed = blueprint.needed_by(roots)
         needs = blueprint.needs_of_pipelines()
-        if only is None:
+        if self._is_whole:
             needed |= self._callable(needed, needs)
         self.resources.update({name: Resource(name) for name in sorted(needed)})
         for name in ("service", "pipelines"):
@@ -189,9 +205,21 @@ class Service:
                 self.resources[name].ready(self)
         for unit in blueprint.units:
             unit.is_feeding, unit.is_debug = unit in feeding, is_debug
+            unit.document = (str(blueprint.document.file), blueprint.document.overrides)
             unit.needed = frozenset(needed.intersection(unit.offers()))
         self._bind_all(feeding, needs)
         return self._in_starting_order([u for u in blueprint.units if u.is_feeding or u.needed])
+
+    def _feeding(self) -> list[Provider]:
+        """Return what brings batons by itself; for a worker, that is its pool."""
+        if self._work is None:
+            return [unit for unit in self.blueprint.units if self._is_whole and unit.feeds()]
+        from piped.workers import Pool  # which most services do without
+
+        pools = {unit.name: unit for unit in self.blueprint.units if isinstance(unit, Pool)}
+        for name, pool in pools.items():
+            pool.role = "worker" if name == self._work else "inner"
+        return [pools[self._work], *self._beside]
 
     def _callable(self, needed: set[str], needs: Needs) -> set[str]:
         """Return the pipelines that nobody uses and that need nothing more than is there anyway."""
@@ -204,6 +232,8 @@ class Service:
     def _bind_all(self, feeding: Iterable[Provider], needs: Needs) -> None:
         pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]
         dependencies = [each for unit in feeding for each in dependencies_of(unit)]
+        running = [unit for unit in self.blueprint.units if unit.is_feeding or unit.needed]
+        dependencies += [each for unit in running for each in unit.requires()]
         for pipeline in pipelines:  # which know one another already
             own = pipeline.dependencies()
             dependencies += [each for each in own if not isinstance(each, PipelineName)]
@@ -252,7 +282,7 @@ class Service:
             if unit in order or unit in open_:
                 return
             open_.append(unit)
-            roots = dependencies_of(unit) if unit.is_feeding else ()
+            roots = dependencies_of(unit) if unit.is_feeding else unit.requires()
             for name in sorted(self.blueprint.needed_by(roots)):
                 if (other := offers.get(name)) in units and other is not None:
                     visit(other)

@@ -110,11 +110,13 @@ class Blueprint:
         """Return the names of all resources that some dependencies need, directly or not."""
         needed: set[str] = set()
         ahead = list(roots)
+        offers = self.offers()
         while ahead:
             name = ahead.pop().name
             if name in needed:
                 continue
             needed.add(name)
+            ahead += offers[name].requires() if name in offers else ()
             pipelines = self._pipelines_behind(name)
             ahead += (each for pipeline in pipelines for each in pipeline.dependencies())
         return needed

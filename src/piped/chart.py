@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from piped.blueprint import Blueprint
 from piped.engine import GraphNode, Pipeline
-from piped.spec import Dependency, dependencies_of
+from piped.spec import Dependency, Provider, dependencies_of
 
 Kind: TypeAlias = Literal["source", "step", "pipeline", "resource"]
 Way: TypeAlias = Literal["next", "error", "calls", "uses", "brings"]
@@ -64,7 +64,10 @@ class _Drawer:
         for unit in self.blueprint.units if with_sources else ():
             for dependency in dependencies_of(unit):
                 label = dependency.at.removesuffix(".processor").removesuffix(".__config__")
-                self._bring(Box(dependency.at, label, "source"), dependency)
+                if unit.feeds():
+                    self._bring(Box(dependency.at, label, "source"), dependency)
+                elif dependency.name.startswith("pipeline."):
+                    self._serve(unit, dependency)
         for name in self.ids:
             self._pipeline(name)
         self.made.others += self._outside.values()
@@ -73,6 +76,12 @@ class _Drawer:
     def _bring(self, box: Box, dependency: Dependency[object]) -> None:
         self.made.others.append(box)
         self._arrows(box.name, self._targets(dependency.name), "brings")
+
+    def _serve(self, unit: Provider, dependency: Dependency[object]) -> None:
+        """Draw what a resource does with batons that steps give it, as a pool of workers."""
+        for name in unit.offers():
+            box = self._outside.setdefault(name, Box(name, name, "resource"))
+            self._arrows(box.name, self._targets(dependency.name), "brings")
 
     def _pipeline(self, name: str) -> None:
         ids = self.ids[name]

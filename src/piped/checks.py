@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+import re
+from collections.abc import Iterable, Iterator, Set
 from collections.abc import Mapping as MappingOf
-from typing import Final
+from typing import Any, Final
 
 from piped.blueprint import SECTIONS, Blueprint
 from piped.document import Mapping
 from piped.engine import Pipeline
 from piped.errors import Level, Place, Problem, suggest
-from piped.spec import dependencies_of
+from piped.spec import Dependency, PoolName, dependencies_of, elsewhere
+from piped.workers import Pool, Workers
 
 OWN_RESOURCES: Final = ("pipelines", "service")
+THREAD_SAFE: Final = re.compile(r"context\..*|workers")
+"""The names of resources that threads may use."""
 ANYWHERE: Final = ("0.0.0.0", "*", "[::]", "[*]")  # noqa: S104 - recognized, not bound
 
 
@@ -23,26 +27,35 @@ def check(blueprint: Blueprint) -> Iterator[Problem]:
     yield from _unused(blueprint, needed)
     yield from _listening_twice(blueprint, needed)
     yield from _unanswered(blueprint)
+    yield from _bound_to_loop(blueprint)
+    yield from _not_served(blueprint)
 
 
 def _unprovided(blueprint: Blueprint) -> Iterator[Problem]:
     """Yield the dependencies that nobody provides."""
     known = {*blueprint.offers(), *OWN_RESOURCES}
     known |= {f"pipeline.{name}" for name in blueprint.pipeline_names}
-    broken = {str(key) for key in blueprint.document.root.entries} - {*blueprint.providers}
+    there = {str(key) for key in blueprint.document.root.entries}
+    broken = there - {*blueprint.providers}
     for dependency, place, at in blueprint.needs:
         name, kind = dependency.name, dependency.name.partition(".")[0]
         if name not in known and SECTIONS.get(kind, kind) not in broken:
             where = (dependency.place or place, dependency.at or at)
-            yield _unknown_resource(name, known, *where)
+            section = SECTIONS.get(kind, kind)
+            is_absent = section in blueprint.catalog.providers and section not in there
+            yield _unknown_resource(name, known, *where, section if is_absent else "")
 
 
-def _unknown_resource(name: str, known: set[str], place: Place | None, at: str) -> Problem:
+def _unknown_resource(
+    name: str, known: set[str], place: Place | None, at: str, absent: str
+) -> Problem:
     kind, dot, rest = name.partition(".")
     prefix = f"{kind}{dot}"
     related = [each.removeprefix(prefix) for each in known if dot and each.startswith(prefix)]
     if f"pipeline.{name}" in known:
         hint = f"did you mean 'pipeline.{name}'?"
+    elif absent:
+        hint = f"the document has no section '{absent}'"
     elif name.startswith("."):
         hint = "relative names work inside pipelines only: write 'pipeline.' and the whole name"
     else:
@@ -58,7 +71,7 @@ def _needed(blueprint: Blueprint) -> Set[str]:
 
 def _unused(blueprint: Blueprint, needed: Set[str]) -> Iterator[Problem]:
     """Yield the pipelines that nothing can ever run, and what else is there for nobody."""
-    if not needed or blueprint.broken:
+    if blueprint.broken or not _is_fed(blueprint):
         return  # parts for others to include or to call; or nobody knows what a broken one uses
     used = blueprint.made_of(needed)
     for name in blueprint.pipeline_names:
@@ -74,6 +87,12 @@ def _unused(blueprint: Blueprint, needed: Set[str]) -> Iterator[Problem]:
             if place and place.file == own:  # what is included may be shared with others
                 what = f"nothing uses '{at}'"
                 yield Problem("unused-resource", what, place, at, level=Level.HINT)
+
+
+def _is_fed(blueprint: Blueprint) -> bool:
+    """Tell whether a pipeline gets batons: workers only do what other pipelines send them."""
+    feeders = (each for each in blueprint.providers.values() if not isinstance(each, Workers))
+    return any(True for each in feeders for _ in dependencies_of(each))
 
 
 def _place_of(blueprint: Blueprint, path: str) -> Place | None:
@@ -147,3 +166,42 @@ def _may_answer(pipeline: Pipeline) -> bool:
         each.answers or not type(each).__module__.startswith("piped.")
         for each in pipeline.processors()
     )
+
+
+def _bound_to_loop(blueprint: Blueprint) -> Iterator[Problem]:
+    """Yield the pipelines that are to run in threads, and cannot: the event loop is not there."""
+    needs = blueprint.needs_of_pipelines()
+    for unit in blueprint.units:
+        for each in unit.in_threads():
+            name = each.name.removeprefix("pipeline.")
+            bound = sorted(n for n in needs.get(name, ()) if not THREAD_SAFE.fullmatch(n))
+            if name not in blueprint.pipelines:
+                continue
+            if blueprint.pipelines[name].is_async:
+                what = f"'{name}' waits, and pipelines that wait cannot run in threads"
+            elif bound:
+                what = f"'{name}' uses '{bound[0]}', which threads cannot"
+            else:
+                continue
+            hint = "mark the step that keeps Python busy by 'blocking: true', instead of the pool"
+            yield Problem("bound-to-loop", what, each.place, each.at, hint=hint)
+
+
+def _not_served(blueprint: Blueprint) -> Iterator[Problem]:
+    """Yield the pipelines that steps send to a pool whose workers do not run them."""
+    pools = {unit.label: unit for unit in blueprint.units if isinstance(unit, Pool)}
+    steps = (step for each in blueprint.pipelines.values() for step in each.processors())
+    for step in steps if pools else ():
+        named = [each.name for each in dependencies_of(step) if isinstance(each, PoolName)]
+        if len(named) == 1 and named[0] in pools:
+            yield from _strange_to(pools[named[0]], elsewhere(step))
+
+
+def _strange_to(pool: Pool, pipelines: Iterable[Dependency[Any]]) -> Iterator[Problem]:
+    for each in pipelines:
+        name = each.name.removeprefix("pipeline.")
+        if name not in pool.served:
+            what = f"pool '{pool.name}' does not serve '{name}'"
+            why = f"it serves: {', '.join(pool.served)}"
+            hint = f"add '{name}' to {pool.label}.pipelines, or name another one"
+            yield Problem("not-served", what, each.place, each.at, why, hint)

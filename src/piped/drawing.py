@@ -72,6 +72,9 @@ def _draw_providers(blueprint: Blueprint) -> None:
     blueprint.problems += decoder.problems
     for dependency in decoder.dependencies:
         _note_need(blueprint, dependency)
+    for unit in blueprint.units:
+        own = [each for each in unit.requires() if each not in decoder.dependencies]
+        blueprint.needs += [(each, unit.place, unit.at) for each in own]
 
 
 def _note_need(blueprint: Blueprint, dependency: Dependency[Any]) -> None:

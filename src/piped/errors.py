@@ -218,6 +218,7 @@ class QueueFull(ResourceError):
     """Raised when a bounded backlog is full; the message was not taken."""
 
     http_status: ClassVar[int] = 503
+    retry_after_s: ClassVar[float] = 1.0
 
 
 class Throttled(PipedError):

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from piped.errors import BatonError, UndeclaredAwait
-from tests.processors.conftest import Make, Problems, Run
+from piped import Service
+from piped.errors import BatonError, Level, QueueFull, UndeclaredAwait
+from tests.processors.conftest import Make, Problems, Run, decoded
+from tests.processors.thread_fakes import Inline
 
 
 class Thing:
@@ -292,3 +297,172 @@ def test_map_names_what_nobody_defines(problems: Problems) -> None:
     assert problems("map: {lambda: 'n: sqrt(n)'}") == [
         "nobody defines 'sqrt' (add it to the namespace, as in namespace: {sqrt: package.sqrt})"
     ]
+
+
+@pytest.mark.parametrize("name", ["eval-lambda", "map"])
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ("input_path: n", {"n": 9}),
+        ("input_path: n, output_path: ''", 9),
+        ("input_path: n, output_path: square", {"n": 3, "square": 9}),
+        ("input_path: n, output_path: a.square", {"n": 3, "a": {"square": 9}}),
+        ("input_path: n, output_path: null", {"n": 3}),
+        ("input_path: missing", {"n": 3}),
+    ],
+)
+def test_a_blocking_lambda_puts_its_result_where_any_other_does(
+    run: Run, name: str, paths: str, expected: Any
+) -> None:
+    text = f"{name}: {{blocking: true, lambda: 'n: n * n', {paths}}}"
+
+    assert run(text, {"n": 3}, threads=Inline()) == expected
+
+
+def test_blocking_code_returns_its_output(run: Run) -> None:
+    text = "exec-code: {blocking: true, input_path: n, code: \"return input * baton['m']\"}"
+
+    assert run(text, {"n": 3, "m": 5}, threads=Inline()) == {"n": 15, "m": 5}
+
+
+def test_blocking_code_that_never_returns_a_value_leaves_the_baton_as_it_was(run: Run) -> None:
+    text = "exec-code: {blocking: true, code: \"baton['n'] = 2\"}"
+
+    assert run(text, {"n": 1}, threads=Inline()) == {"n": 2}
+
+
+@pytest.mark.parametrize("step", ["map: {lambda: 'n: n'}", "exec-code: {code: return input}"])
+def test_only_blocking_steps_need_threads_and_wait(make: Make, step: str) -> None:
+    blocking = make(step.replace("{", "{blocking: true, "))
+    other = make(step)
+
+    assert (blocking.is_async, blocking._threads.name) == (True, "threads")
+    assert (other.is_async, other._threads) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "step", ["map: {lambda: '_: sleep(0)', %s}", "exec-code: {code: return sleep(0), %s}"]
+)
+def test_blocking_code_refuses_an_undeclared_awaitable(run: Run, step: str) -> None:
+    text = step % "blocking: true, namespace: {sleep: asyncio.sleep}"
+
+    with pytest.raises(UndeclaredAwait):
+        run(text, {}, threads=Inline())
+
+
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [
+        ("map: {blocking: true, await: true, lambda: 'n: n'}", "leave out 'await'"),
+        ("exec-code: {blocking: true, code: await input()}", "wait in a step of its own"),
+        (
+            "exec-code: {blocking: true, inline_callbacks: true, code: yield 1}",
+            "wait in a step of its own",
+        ),
+    ],
+)
+def test_blocking_code_cannot_await(problems: Problems, step: str, hint: str) -> None:
+    assert problems(step) == [
+        f"code that runs in a thread cannot await: there is no event loop ({hint})"
+    ]
+
+
+@pytest.mark.parametrize("step", ["map: {lambda: 'n: n', %s}", "exec-code: {code: return 1, %s}"])
+def test_blocking_code_is_warned_of_what_may_belong_to_the_loop(step: str) -> None:
+    text = step % "blocking: true, dependencies: {queue: zmq.queue.jobs, seen: context.seen}"
+
+    _, found = decoded(text)
+
+    assert [(each.level, each.what, each.hint) for each in found] == [
+        (
+            Level.WARNING,
+            "'zmq.queue.jobs' may belong to the event loop, and the code runs in a thread",
+            "use it in a step of its own, without 'blocking'",
+        )
+    ]
+    assert [each.at.endswith(".dependencies.queue") for each in found] == [True]
+
+
+BLOCKING = """
+threads: {size: 1, max_waiting: 0}
+pipelines:
+  locked:
+    - map:
+        blocking: true
+        lambda: "lock: lock.acquire(timeout=10) and 'unlocked'"
+  failing:
+    - exec-code:
+        blocking: true
+        code: |
+          numbers = [1, 2]
+          return numbers[input]
+"""
+
+Load = Callable[[], Service]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Load a service with a single thread for the code of its document."""
+    monkeypatch.chdir(tmp_path)
+    Path("service.yaml").write_text(BLOCKING)
+    return lambda: Service.load("service.yaml")
+
+
+@pytest.mark.anyio
+async def test_the_loop_turns_while_blocking_code_waits(load: Load) -> None:
+    lock = threading.Lock()
+    lock.acquire()
+
+    async with load() as service:
+        waits = asyncio.ensure_future(service.call("locked", lock))
+        await asyncio.sleep(0)
+        lock.release()
+
+        assert await waits == ["unlocked"]
+
+
+@pytest.mark.anyio
+async def test_blocking_code_is_refused_where_all_threads_are_busy(load: Load) -> None:
+    lock = threading.Lock()
+    lock.acquire()
+
+    async with load() as service:
+        waits = asyncio.ensure_future(service.call("locked", lock))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull) as raised:
+            await service.call("failing", 0)
+        lock.release()
+        await waits
+
+    assert str(raised.value) == "1 threads are busy, and 0 steps wait for one"
+    assert raised.value.__notes__ == ["in pipelines.failing[0].exec-code (service.yaml:9:7)"]
+
+
+@pytest.mark.anyio
+async def test_the_error_of_blocking_code_bears_its_place(load: Load) -> None:
+    async with load() as service:
+        with pytest.raises(IndexError) as raised:
+            await service.call("failing", 5)
+
+    assert raised.value.__notes__ == [
+        "in pipelines.failing[0].exec-code (service.yaml:9:7), line 13"
+    ]
+
+
+@pytest.mark.anyio
+async def test_threads_are_there_without_a_section(tmp_path: Path) -> None:
+    file = tmp_path / "service.yaml"
+    file.write_text("pipelines: {p: [map: {blocking: true, lambda: 'n: n * n'}]}")
+
+    async with Service.load(file) as service:
+        results = await service.call("p", 3)
+
+    assert results == [9]
+
+
+@pytest.mark.parametrize("paths", ["output_path: out", "input_path: n, output_path: out"])
+def test_what_is_stored_has_a_key_of_plain_text(run: Run, paths: str) -> None:
+    baton = run(f"map: {{{paths}, lambda: 'it: 1'}}", {"n": 1})
+
+    assert [type(key) for key in baton] == [str, str]

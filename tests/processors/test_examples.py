@@ -10,6 +10,9 @@ import yaml
 
 from tests.processors.conftest import SPECS, Make, Run, decoded
 from tests.processors.http_fakes import FakeAnswer, FakeClient
+from tests.processors.nats_fakes import Bucket, Connection
+from tests.processors.pool_fakes import FakeFront, Parts
+from tests.processors.thread_fakes import Inline
 
 NAMES_OF_ISSUE = [
     "eval-lambda",
@@ -97,8 +100,13 @@ RESOURCES: dict[str, Any] = {
     "pipeline.math.square": lambda n: n * n,
     "context.pending": {},
     "context.seen": [],
+    "nats.kv.users": Bucket(ada={"name": "Ada"}),
+    "nats.main": Connection(b"42"),
     "persisted_context.visits": {},
     "service": Quiet(),
+    "threads": Inline(),
+    "workers": Parts("6f2d"),
+    "workers.math": FakeFront(),
     "zmq.queue.jobs": Quiet(),
 }
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from piped.errors import AllPipelinesFailed, BatonError, TooDeep
+from piped.errors import AllPipelinesFailed, BatonError, QueueFull, TooDeep
+from tests.conftest import turn
 from tests.processors.conftest import Make, Problems, Run
+from tests.processors.pool_fakes import FakeFront
 
 
 def half(n: int) -> int:
@@ -320,3 +322,164 @@ async def test_for_each_in_parallel_can_be_cancelled(make: Make) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (crowd.now, crowd.left) == (0, 2)
+
+
+def halves(_pipeline: str, n: int) -> int:
+    return half(n)
+
+
+every_pace = pytest.mark.parametrize("pace", ["", ", parallel: true", ", parallel: false"])
+
+
+@every_pace
+def test_for_each_has_workers_do_it(run: Run, pace: str) -> None:
+    front = FakeFront(halves)
+    text = f"for-each: {{workers: math, pipeline: .half, deadline: 1s{pace}}}"
+
+    assert run(text, {"a": 2, "b": 4}, **{"workers.math": front}) == {"a": 1, "b": 2}
+    assert [(e.pipeline, e.value, e.deadline_s) for e in front.sent] == [
+        ("web.half", 2, 1.0),
+        ("web.half", 4, 1.0),
+    ]
+
+
+def test_for_each_gives_workers_chunks_and_picks_of_their_results(run: Run) -> None:
+    text = """
+        for-each: {workers: math, pipeline: same, chunk_size: 2, result_processor: "r: len(r[0])"}
+    """
+
+    assert run(text, [1, 2, 3], **{"workers.math": FakeFront(lambda _, n: n)}) == [2, 1]
+
+
+async def sent_to_workers(make: Make, options: str, items: list[int]) -> Any:
+    """Begin a for-each over workers, and return their front and the task."""
+    front = FakeFront(fallback="instead")
+    text = f"for-each: {{workers: math, pipeline: half{options}}}"
+    step = make(text, **{"workers.math": front}).step()
+    task = asyncio.create_task(step(items))
+    await turn()
+    return front, task
+
+
+@pytest.mark.anyio
+async def test_for_each_sends_no_more_at_the_same_time_than_it_may(make: Make) -> None:
+    front, task = await sent_to_workers(make, ", max_parallel: 2", [1, 2, 3])
+    assert [each.value for each in front.sent] == [1, 2]
+
+    front.sent[1].answer("b")
+    await turn()
+
+    assert [each.value for each in front.sent] == [1, 2, 3]
+    front.sent[0].answer("a")
+    front.sent[2].answer("c")
+    assert await task == ["a", "b", "c"]
+
+
+@pytest.mark.anyio
+async def test_for_each_sends_one_after_the_other_where_it_is_told_so(make: Make) -> None:
+    front, task = await sent_to_workers(make, ", parallel: false", [1, 2])
+    assert [each.value for each in front.sent] == [1]
+
+    front.sent[0].answer("a")
+    await turn()
+
+    front.sent[1].answer("b")
+    assert await task == ["a", "b"]
+
+
+@pytest.mark.anyio
+async def test_for_each_cancels_the_other_parts_at_the_first_failure(make: Make) -> None:
+    front, task = await sent_to_workers(make, "", [1, 2, 3])
+
+    front.sent[1].fail(ValueError("b"))
+    await turn()
+
+    with pytest.raises(ValueError, match="b"):
+        await task
+    assert [each.is_cancelled for each in front.sent] == [True, False, True]
+
+
+@pytest.mark.anyio
+async def test_for_each_that_is_cancelled_cancels_its_parts(make: Make) -> None:
+    front, task = await sent_to_workers(make, ", on_failure: partial", [1, 2])
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [each.is_cancelled for each in front.sent] == [True, True]
+
+
+@pytest.mark.anyio
+async def test_for_each_cancels_the_other_parts_at_the_first_success(make: Make) -> None:
+    front, task = await sent_to_workers(make, ", done_on_first: true", [1, 2, 3])
+
+    front.sent[0].fail(ValueError("a"))
+    front.sent[1].answer("b")
+
+    assert await task == "b"
+    assert [each.is_cancelled for each in front.sent] == [False, False, True]
+
+
+@every_pace
+@pytest.mark.parametrize("option", ["on_failure: partial", "fail_on_error: false"])
+def test_for_each_tells_of_what_workers_have_failed_at_in_its_place(
+    run: Run, pace: str, option: str
+) -> None:
+    text = f"for-each: {{workers: math, pipeline: half, {option}{pace}}}"
+
+    assert run(text, [2, 3], **{"workers.math": FakeFront(halves)}) == [1, ODD]
+    assert run(text, [3], **{"workers.math": FakeFront(halves)}) == [ODD]
+
+
+@every_pace
+def test_for_each_puts_a_fallback_in_the_place_of_what_workers_have_failed_at(
+    run: Run, pace: str
+) -> None:
+    text = f"for-each: {{workers: math, pipeline: half, on_failure: fallback{pace}%s}}"
+    front = FakeFront(halves, fallback={"of": "pool"})
+    front.refuse[2] = QueueFull("pool 'math' is full")
+
+    assert run(text % "", [2, 3, 4], **{"workers.math": front}) == [
+        1,
+        {"of": "pool"},
+        front.fallback,
+    ]
+    assert run(text % ", fallback: 0", [3], **{"workers.math": FakeFront(halves)}) == [0]
+    assert run(text % "", [3], **{"workers.math": FakeFront(halves)}) == [None]
+
+
+@every_pace
+def test_for_each_has_a_fallback_for_the_first_success_where_there_is_none(
+    run: Run, pace: str
+) -> None:
+    text = f"for-each: {{workers: math, pipeline: half, done_on_first: true{pace}%s}}"
+    fallback = ", on_failure: fallback, fallback: 0"
+
+    assert run(text % fallback, [3, 5], **{"workers.math": FakeFront(halves)}) == 0
+    assert run(text % fallback, [3, 4], **{"workers.math": FakeFront(halves)}) == 2
+    with pytest.raises(AllPipelinesFailed):
+        run(text % "", [3, 5], **{"workers.math": FakeFront(halves)})
+
+
+@every_pace
+def test_for_each_has_no_fallback_for_its_own_result_processor(run: Run, pace: str) -> None:
+    text = f"""
+        for-each:
+          {{workers: math, pipeline: half, on_failure: fallback, result_processor: "r: r[7]"{pace}}}
+    """
+
+    with pytest.raises(IndexError):
+        run(text, [2], **{"workers.math": FakeFront(halves)})
+
+
+@every_pace
+@pytest.mark.parametrize("mode", ["raise", "fallback", "partial"])
+def test_for_each_ends_where_calls_of_workers_have_no_end(run: Run, pace: str, mode: str) -> None:
+    def fall(_pipeline: str, _value: Any) -> None:
+        raise TooDeep("pipelines call one another more than 100 deep at 'a'")
+
+    text = f"for-each: {{workers: math, pipeline: a, on_failure: {mode}{pace}}}"
+
+    with pytest.raises(TooDeep):
+        run(text, [1, 2], **{"workers.math": FakeFront(fall)})

@@ -108,7 +108,8 @@ async def test_a_proxy_is_asked_for_the_whole_url(service: Service) -> None:
 
 
 async def test_no_url_is_logged(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in ("", "httpx", "httpcore"):  # which a service quietens
+        caplog.set_level(logging.DEBUG, name)
     service.says(answer(b"hello"))
 
     async with client_of() as client:

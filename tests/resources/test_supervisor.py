@@ -146,6 +146,24 @@ async def test_one_that_fails_in_the_background_is_lost_with_its_reason_and_ente
     ]
 
 
+async def test_each_life_says_how_it_is_and_why_it_does_not_run() -> None:
+    fake = Fake("a", [])
+    supervisor = Supervisor([fake], {})
+    [life] = supervisor.lives
+    assert (life.state, life.reason, life.brought) == ("lost", "not started yet", None)
+
+    async with asyncio.TaskGroup() as group:
+        await supervisor.start(group)
+        ready = (life.state, life.reason, life.brought)
+        fake.break_down(Misconfigured("a wrong word"))
+        await turn()
+        failed = (life.state, life.reason, life.brought)
+        await supervisor.stop()
+
+    assert ready == ("ready", "", {"a": fake, "unknown to anybody": 5})
+    assert failed == ("failed", "a wrong word", None)
+
+
 async def test_a_peer_that_is_away_does_not_hinder_the_start_of_others(clock: Clock) -> None:
     log: list[str] = []
     away = Fake("a", log, [Unavailable("down")] * 2)

@@ -412,7 +412,7 @@ REFUSED: dict[str, tuple[Callable[[type], type], type]] = {
             processor("x"),
             taken(Processor, key),
         )
-        for key in STEP_KEYS
+        for key in sorted(STEP_KEYS)
     },
 }
 

@@ -17,7 +17,7 @@ import yaml
 from piped.batons import Baton, BatonPath
 from piped.blueprint import OWN_KEYS
 from piped.cli.catalog import everything
-from piped.document import load, parse, plain
+from piped.document import load, plain
 from piped.engine import keys
 from piped.shipped import PROCESSORS, PROVIDERS
 from piped.spec import (
@@ -235,11 +235,16 @@ def test_every_document_passes_as_an_editor_sees_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_document_of_a_page_passes(page: Path) -> None:
+def test_every_document_of_a_page_passes(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     schema = with_own(bundled(text))
 
-    found = [errors(schema, plain(parse(block[1])[0])) for block in BLOCK.findall(text)]
+    def looked_up(document: str) -> Any:
+        path = tmp_path / "page.yaml"
+        path.write_text(document, encoding="utf-8")
+        return plain(load(path, environment={}).root)
+
+    found = [errors(schema, looked_up(block[1])) for block in BLOCK.findall(text)]
 
     assert [each for each in found if each] == []
 

@@ -125,3 +125,28 @@ def test_a_frozen_worker_costs_one_answer_and_no_more_than_its_time(start: Proce
     assert (late.status_code, json.loads(late.text)) == (504, {"success": False})
     assert 2 <= took_s <= 3.5
     assert right.json() == RIGHT
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["service.yaml"],
+        ["service.yaml", "--spawn", "math:2"],
+        ["service-nats.yaml", "--spawn", "math:2"],
+    ],
+    ids=["one process", "workers", "workers over NATS"],
+)
+def test_the_pool_answers_wherever_its_workers_are(
+    start: Processes, tmp_path: Path, arguments: list[str]
+) -> None:
+    document, *more = arguments
+    for name in ("service.yaml", "service-nats.yaml"):  # the folder of the server is beside them
+        (tmp_path / name).write_text((EXAMPLE / name).read_text())
+    service = start("run", document, *more, "-O", "web.sum-square.port:0", cwd=tmp_path).started()
+    if more:
+        service.told('"event":"joined"')
+
+    answer = httpx.get(f"{service.url()}?n=1&n=2&n=3", trust_env=False)
+
+    assert answer.json() == RIGHT
+    assert service.terminated() == 0

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "call": "Run one pipeline of a document once and print its results.",
     "check": "Print all problems of documents.",
     "completion": "Print the script that makes a shell complete the words of this command.",
+    "dead-letters": "List, show, requeue or drop the dead letters of a pool of workers.",
     "demo": "Start a distributed service with its workers, ask it, freeze a worker, stop it.",
     "describe": "Tell what a processor, a provider or a type of values is and takes.",
     "graph": "Print the pipelines of a document as a graph.",
@@ -33,6 +34,7 @@ COMMANDS: Final = {
     "render": "Print a document in one piece: merged, with all values looked up.",
     "run": "Run a document.",
     "schema": "Print the JSON Schema of documents, for editors.",
+    "work": "Run the pipelines of a pool of workers for a front that runs elsewhere.",
 }
 
 
@@ -48,7 +50,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"piped.cli.{cmd_name}").command
+        command = importlib.import_module(f"piped.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -10,10 +10,10 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import structlog
@@ -30,6 +30,9 @@ from piped.cli.options import (
 )
 from piped.errors import Level
 from piped.resources import EssentialFailed
+
+if TYPE_CHECKING:
+    from piped.blueprint import Blueprint
 
 log = structlog.get_logger("piped")
 
@@ -64,6 +67,13 @@ MANY_FILES: Final = 65_536
     is_flag=True,
     help="Start anew when a file of the document or a module of its bundles has changed.",
 )
+@click.option(
+    "--spawn",
+    "spawn",
+    metavar="POOL[:N]",
+    multiple=True,
+    help="Start N workers of a pool, one if not given, and keep them alive; repeatable.",
+)
 @click.option("--lifeline", type=int, hidden=True)  # a pipe: its other end has who started us
 @overrides
 def command(
@@ -76,6 +86,7 @@ def command(
     debug: bool,
     verbose: bool,
     is_watched: bool,
+    spawn: tuple[str, ...],
     lifeline: int | None,
     override: tuple[str, ...],
 ) -> None:
@@ -97,17 +108,56 @@ def command(
         given = {"--logging": logging_file, "--pidfile": pidfile}
         options = [f"{name}={value}" for name, value in given.items() if value is not None]
         options += [name for name, on in {"-D": debug, "-v": verbose}.items() if on]
+        options += [f"--spawn={each}" for each in spawn]
         raise SystemExit(watch(document, override, options, logging_file))
     set_up_logs(logging_file, verbose)
-    blueprint = blueprint_of(document, override)
-    shown = Level.HINT if verbose else Level.WARNING
-    show_problems(blueprint.problems, down_to=shown)
-    if blueprint.errors:
-        raise SystemExit(EXIT_CANNOT_START)
-    allow_many_sockets()
-    with new_runner() as runner:
+    with ExitStack() as stack:
+        blueprint = blueprint_of(document, override)
+        if spawn:
+            options = [name for name, on in {"-D": debug, "-v": verbose}.items() if on]
+            blueprint = with_workers(blueprint, document, override, spawn, options, stack)
+        shown = Level.HINT if verbose else Level.WARNING
+        show_problems(blueprint.problems, down_to=shown)
+        if blueprint.errors:
+            raise SystemExit(EXIT_CANNOT_START)
+        allow_many_sockets()
+        runner = stack.enter_context(new_runner())
         service = Service(blueprint, is_debug=debug)
         raise SystemExit(runner.run(serve(service, began, pidfile, lifeline)))
+
+
+def with_workers(
+    blueprint: Blueprint,
+    document: str,
+    override: tuple[str, ...],
+    wanted: tuple[str, ...],
+    options: list[str],
+    stack: ExitStack,
+) -> Blueprint:
+    """Return the blueprint of a front that starts workers, and itself does nothing for their pools.
+
+    A pool that is local otherwise becomes one over a socket in a folder of its own, which is gone
+    when the stack is left.
+    """
+    from piped.workers.spawn import UnknownPool, orders_of, pool_of, private_room, spawned
+
+    try:
+        orders = orders_of(wanted)
+        if blueprint.errors:
+            return blueprint
+        pools = [pool_of(blueprint.units, order.pool) for order in orders]
+    except (UnknownPool, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    local = [each.name for each in pools if each.transport == "local"]
+    rooms = [text for name in local for text in stack.enter_context(private_room(name))]
+    if rooms:
+        override = (*override, *rooms)
+        blueprint = blueprint_of(document, override)
+    options += [f"--override={each}" for each in override]
+    for order in orders:
+        arguments = (*options, "--", order.pool, document)
+        blueprint.units[:0] = spawned(order, arguments, blueprint.drain_s)  # closed late
+    return blueprint
 
 
 def watch(document: str, override: tuple[str, ...], options: list[str], logs: str | None) -> int:

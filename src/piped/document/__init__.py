@@ -51,6 +51,7 @@ class Document:
     files: tuple[Path, ...]
     aliased: frozenset[str] = frozenset()
     is_complete: bool = True
+    overrides: tuple[str, ...] = ()
 
 
 def load(
@@ -74,11 +75,12 @@ def load(
     path = surroundings.expanded(os.fspath(file))
     root = Includes(surroundings, report).read(path)
     resolve(root, report)
+    overrides = tuple(overrides)
     override(root, overrides, surroundings.environment, report)
     look_up(root, surroundings, report)
     files, aliased = tuple(report.files), frozenset(report.aliased)
     problems = tuple(report.problems)
-    return Document(Path(path), root, problems, files, aliased, report.is_complete)
+    return Document(Path(path), root, problems, files, aliased, report.is_complete, overrides)
 
 
 def parse(text: str, file: str = "<text>") -> tuple[Node, list[Problem]]:

@@ -26,6 +26,7 @@ from piped.spec import (
     Spec,
     absolute,
     dependencies_of,
+    elsewhere,
 )
 from piped.spec.imports import NotInstalled
 
@@ -151,7 +152,9 @@ class GraphBuilder:
             return None
         assert isinstance(made, Processor)
         made.home = home
-        return GraphNode(made, name, step.place, step.at, dependencies)
+        away = elsewhere(made)
+        here = tuple(each for each in dependencies if each not in away)
+        return GraphNode(made, name, step.place, step.at, here)
 
     def _resolve(self, dependency: Dependency[Any], home: str, step: StepDefinition) -> None:
         """Make the name of a pipeline absolute; note what else a processor needs."""

@@ -10,10 +10,12 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, fresh, getter, setter
 from piped.errors import Problem
+from piped.processors._threads import BLOCKING, PLAIN, check_blocking, in_thread
 from piped.spec import (
     SAME_AS_INPUT,
     Code,
     Dependencies,
+    Dependency,
     InputOutputProcessor,
     Lambda,
     Meta,
@@ -24,9 +26,6 @@ from piped.spec import (
 )
 
 Function: TypeAlias = Callable[[Any], Any]
-
-PLAIN: Final = frozenset({int, str, list, dict, float, bool, tuple, bytes, set, type(None)})
-"""Types that cannot be awaited, to tell so at once of nearly every result."""
 
 NAMESPACE: Final = Meta(description="Names for the code: {time: time.time} is the function.")
 DEPENDENCIES: Final = Meta(
@@ -41,13 +40,23 @@ class EvalLambda(InputOutputProcessor):
     Takes any value, gives what the lambda returns. The lambda sees builtins, its ``namespace``,
     ``self`` (the processor, with ``self.dependencies``) and ``logger``.
 
+    With ``blocking: true`` it is called in one of the ``threads``, and all else goes on meanwhile:
+    for what keeps Python busy, or waits without ``await``. A thread cannot be stopped: a step that
+    is cancelled leaves it running to its end.
+
     Example:
-        eval-lambda: {input_path: numbers, output_path: sum, lambda: "numbers: sum(numbers)"}
-        in:  {numbers: [1, 2, 3]}
-        out: {numbers: [1, 2, 3], sum: 6}
+        eval-lambda:
+          input_path: word
+          output_path: key
+          blocking: true
+          namespace: {scrypt: hashlib.scrypt}
+          lambda: "word: scrypt(word.encode(), salt=b'pepper', n=1024, r=8, p=1).hex()[:8]"
+        in:  {word: secret}
+        out: {word: secret, key: 627fd66e}
 
     Raises:
         UndeclaredAwait: The lambda returned an awaitable without ``await: true``.
+        QueueFull: All threads are busy, and as many steps wait for one as may.
     """
 
     answers: ClassVar[bool] = True  # the code may
@@ -58,16 +67,26 @@ class EvalLambda(InputOutputProcessor):
     namespace: Annotated[Namespace, NAMESPACE] = field(default_factory=Namespace)
     dependencies: Annotated[Dependencies, DEPENDENCIES] = field(default_factory=Dependencies)
     await_: Annotated[bool, Meta(description="Wait for the result where it is awaitable.")] = False
+    blocking: Annotated[bool, BLOCKING] = False
+    _threads: Dependency[Any] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._threads = Dependency("threads") if self.blocking else None
 
     @property
     def is_async(self) -> bool:
-        return self.await_
+        return self.await_ or self.blocking
 
     def check(self) -> Iterable[Problem]:
         yield from self.lambda_.check(self.namespace)
+        if self.blocking:
+            yield from check_blocking(self.await_, "leave out 'await'", self.dependencies)
 
     def call(self) -> Callable[[Any, Baton], Any]:
         function = self.lambda_.compile(self.namespace, self)
+        if self._threads is not None:
+            run = in_thread(function, self._threads)
+            return lambda value, _baton: run(value)
         if not self.await_:
             return lambda value, _baton: function(value)
 
@@ -80,7 +99,7 @@ class EvalLambda(InputOutputProcessor):
     def step(self) -> Step:
         source = self.input_path
         target = source if self.output_path is SAME_AS_INPUT else self.output_path
-        if self.await_ or "." in source or "." in (target or ""):
+        if self.is_async or "." in source or "." in (target or ""):
             return super().step()
         function = self.lambda_.compile(self.namespace, self)
         if source == "":
@@ -110,6 +129,9 @@ class Map(EvalLambda):
     Takes any value, gives what the lambda returns. The lambda sees builtins, its ``namespace``,
     ``self`` (the processor, with ``self.dependencies``) and ``logger``.
 
+    With ``blocking: true`` it is called in one of the ``threads``, and all else goes on meanwhile:
+    for what keeps Python busy, or waits without ``await``.
+
     Example:
         map: {input_path: numbers, output_path: sum, lambda: "numbers: sum(numbers)"}
         in:  {numbers: [1, 2, 3]}
@@ -117,11 +139,13 @@ class Map(EvalLambda):
 
     Raises:
         UndeclaredAwait: The lambda returned an awaitable without ``await: true``.
+        QueueFull: All threads are busy, and as many steps wait for one as may.
     """
 
 
-def _of_the_baton(function: Function, target: str | None) -> Step:
+def _of_the_baton(function: Function, path: str | None) -> Step:
     """Return the step for a lambda of the whole baton."""
+    target = None if path is None else str(path)  # a key of the baton, which may cross to workers
 
     def replacing(baton: Baton) -> Any:
         result = function(baton)
@@ -148,11 +172,9 @@ def _of_the_baton(function: Function, target: str | None) -> Step:
     return storing if target else replacing
 
 
-def _of_a_key(
-    function: Function, source: str, target: str, instead: Callable[[Baton], Any]
-) -> Step:
+def _of_a_key(function: Function, source: str, path: str, instead: Callable[[Baton], Any]) -> Step:
     """Return the step for a lambda of one item of the baton, whose result is another item."""
-    put = setter(target)
+    target, put = str(path), setter(path)
 
     def step(baton: Baton) -> Any:
         try:
@@ -179,6 +201,9 @@ class ExecCode(InputOutputProcessor):
     What it returns is the output; code that never returns a value leaves the baton as it was. Code
     that contains ``await`` is async. It sees what the lambda of eval-lambda sees.
 
+    With ``blocking: true`` it runs in one of the ``threads``, as eval-lambda does. What it changes
+    in the baton it shares with all who have the same baton meanwhile.
+
     Example:
         exec-code:
           input_path: words
@@ -191,6 +216,7 @@ class ExecCode(InputOutputProcessor):
 
     Raises:
         UndeclaredAwait: The code has no ``await``, but returned an awaitable.
+        QueueFull: All threads are busy, and as many steps wait for one as may.
     """
 
     answers: ClassVar[bool] = True  # the code may
@@ -204,14 +230,17 @@ class ExecCode(InputOutputProcessor):
     ] = True
     namespace: Annotated[Namespace, NAMESPACE] = field(default_factory=Namespace)
     dependencies: Annotated[Dependencies, DEPENDENCIES] = field(default_factory=Dependencies)
+    blocking: Annotated[bool, BLOCKING] = False
+    _threads: Dependency[Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not self.code.returns:
             self.output_path = None
+        self._threads = Dependency("threads") if self.blocking else None
 
     @property
     def is_async(self) -> bool:
-        return self.code.is_async or self.inline_callbacks
+        return self.code.is_async or self.inline_callbacks or self.blocking
 
     def check(self) -> Iterable[Problem]:
         yield from self.code.check(self.namespace)
@@ -221,9 +250,14 @@ class ExecCode(InputOutputProcessor):
             what = "code that yields is a generator, which nobody would run"
             hint = "write 'await', or add inline_callbacks: true"
             yield Problem("generator-code", what, at="code", hint=hint)
+        if self.blocking:
+            waits = self.code.is_async or self.inline_callbacks
+            yield from check_blocking(waits, "wait in a step of its own", self.dependencies)
 
     def call(self) -> Callable[[Any, Baton], Any]:
         function = self.code.compile(self.namespace, self)
+        if self._threads is not None:
+            return in_thread(function, self._threads)
         if not self.inline_callbacks or self.code.is_async:
             return function
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
-from piped.batons import Baton
-from piped.errors import BatonError, Problem, TooDeep
+from piped.batons import MISSING, Baton
+from piped.errors import AllPipelinesFailed, BatonError, Problem, TooDeep
 from piped.processors._failure import all_failed, report_of
-from piped.processors._running import waits
+from piped.processors._pools import (
+    Deadline,
+    Fallback,
+    Front,
+    OnFailure,
+    Workers,
+    fallback_of,
+    wrong_pool,
+)
+from piped.processors._running import name_of, waits
 from piped.processors._shown import kind_of
 from piped.processors.parallel import at_once
 from piped.spec import (
@@ -19,6 +29,7 @@ from piped.spec import (
     Meta,
     Namespace,
     PipelineName,
+    PoolName,
     processor,
 )
 
@@ -51,14 +62,19 @@ class ForEach(InputOutputProcessor):
     ``{error: {type, message, at}}``. With ``done_on_first`` the output is the first success alone,
     and failures are skipped.
 
+    With ``workers`` the workers of that pool run the pipeline, for ``max_parallel`` items at the
+    same time unless ``parallel: false`` says one after the other. With ``on_failure: fallback`` the
+    fallback stands at the place of what has failed there, or is the output if all has and
+    ``done_on_first`` is asked for; ``on_failure: partial`` is the same as ``fail_on_error: false``.
+
     Example:
         for-each: {input_path: numbers, pipeline: math.double}
         in:  {numbers: [1, 2, 3]}
         out: {numbers: [2, 4, 6]}
 
     Raises:
-        AllPipelinesFailed: ``done_on_first`` or ``parallel`` (without ``fail_on_error``) had items,
-            but no success.
+        AllPipelinesFailed: ``done_on_first``, or ``parallel`` without ``fail_on_error`` and without
+            ``workers``, had items, but no success.
         BatonError: The input has no items.
     """
 
@@ -73,7 +89,10 @@ class ForEach(InputOutputProcessor):
     namespace: Annotated[Namespace, Meta(description="Names for the result processor.")] = field(
         default_factory=Namespace
     )
-    parallel: Annotated[bool, Meta(description="Treat items at the same time.")] = False
+    parallel: Annotated[
+        bool | None,
+        Meta(description="Treat items at the same time; by default only if workers do it."),
+    ] = None
     max_parallel: Annotated[
         int, Meta(ge=1, description="How many items are treated at the same time at most.")
     ] = 100
@@ -83,18 +102,28 @@ class ForEach(InputOutputProcessor):
     fail_on_error: Annotated[
         bool, Meta(description="Raise the first failure, instead of telling of it in its place.")
     ] = True
+    workers: Workers = None
+    deadline: Deadline = None
+    on_failure: Annotated[
+        OnFailure,
+        Meta(description="What becomes of failures at the workers: raise, fallback or partial."),
+    ] = "raise"
+    fallback: Fallback = MISSING
 
     @property
     def is_async(self) -> bool:
-        return self.parallel or waits(self.pipeline)
+        return bool(self.parallel) or self.workers is not None or waits(self.pipeline)
 
     def check(self) -> Iterable[Problem]:
+        yield from wrong_pool(self, ("pipeline", self.pipeline))
         for problem in self.result_processor.check(self.namespace):
             yield replace(problem, at="result_processor")
 
     def call(self) -> Callable[[Any, Baton], Any]:
-        pipeline = self.pipeline.value
         pick = self.result_processor.compile(self.namespace, self)
+        if self.workers is not None:
+            return self._call_of_workers(self.workers, pick)
+        pipeline = self.pipeline.value
 
         def now(item: Any) -> Any:
             return pick(pipeline.now(item))
@@ -108,6 +137,36 @@ class ForEach(InputOutputProcessor):
 
         async def call(items: Any, _baton: Baton) -> Any:
             return await run(items, later)
+
+        return call
+
+    def _call_of_workers(
+        self, pool: PoolName, pick: Callable[[Any], Any]
+    ) -> Callable[[Any, Baton], Any]:
+        name, deadline_s = name_of(self.pipeline), self.deadline
+        run = self._one_by_one_async if self.parallel is False else self._at_the_same_time
+        is_lenient = self.on_failure == "fallback"
+        has_stand_in = is_lenient and not self.done_on_first
+
+        async def work(front: Front, item: Any) -> Any:
+            try:
+                results = await front.call(name, item, deadline_s)
+            except TooDeep:
+                raise
+            except Exception:
+                if has_stand_in:
+                    return fallback_of(self, front)
+                raise
+            return pick(results)
+
+        async def call(items: Any, _baton: Baton) -> Any:
+            front = pool.value
+            try:
+                return await run(items, partial(work, front))
+            except AllPipelinesFailed:
+                if is_lenient:
+                    return fallback_of(self, front)
+                raise
 
         return call
 
@@ -167,7 +226,8 @@ class ForEach(InputOutputProcessor):
 
         Where calls have no end, what is left to do has none either.
         """
-        if isinstance(error, TooDeep) or (self.fail_on_error and not self.done_on_first):
+        is_lenient = self.done_on_first or not self.fail_on_error or self.on_failure == "partial"
+        if isinstance(error, TooDeep) or not is_lenient:
             raise error
         return _Failed(error)
 
@@ -181,7 +241,7 @@ class ForEach(InputOutputProcessor):
         return [items[start : start + size] for start in range(0, len(items), size)]
 
     def _gathered(self, given: Any, outcomes: list[Any]) -> Any:
-        if self.done_on_first or self.parallel:
+        if self.done_on_first or (self.parallel and self.workers is None):
             failures = [each.error for each in outcomes if isinstance(each, _Failed)]
             if failures and len(failures) == len(outcomes):
                 raise all_failed(failures)

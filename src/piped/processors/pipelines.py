@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from piped.batons import Baton, BatonPath, getter, setter
-from piped.errors import BatonError, Problem
-from piped.processors._running import certain, last, waits
+from piped.batons import MISSING, Baton, BatonPath, getter, setter
+from piped.errors import BatonError, Problem, TooDeep
+from piped.processors._pools import Deadline, Fallback, Workers, fallback_of, wrong_pool
+from piped.processors._running import certain, last, name_of, waits
 from piped.processors._shown import shown
 from piped.spec import (
     Dependencies,
@@ -18,6 +19,7 @@ from piped.spec import (
     Meta,
     Namespace,
     PipelineName,
+    PoolName,
     Step,
     absolute,
     processor,
@@ -32,14 +34,21 @@ class RunPipeline(InputOutputProcessor):
     begins with dots: in ``web.compute``, ``.write`` is ``web.write``. If the other pipeline stops,
     this one goes on with what it had there.
 
+    With ``workers`` the workers of that pool run the pipeline, which must be one of those that the
+    pool serves: the input and the results cross as JSON or MessagePack, and what is raised there is
+    raised here. With ``on_failure: fallback`` the fallback is the output instead.
+
     Example:
         run-pipeline: {pipeline: math.double, input_path: n, output_path: twice}
         in:  {n: 4}
         out: {n: 4, twice: 8}
 
     Raises:
-        BatonError: There is no name of a pipeline at ``pipeline_path``.
+        BatonError: There is no name of a pipeline at ``pipeline_path``, or the input cannot cross
+            to workers.
         LookupError: The pipeline named in the baton does not exist.
+        DeadlineExceeded: The workers have not answered in time.
+        QueueFull: The pool has as many parts as it may have.
     """
 
     pipeline: Annotated[
@@ -54,21 +63,28 @@ class RunPipeline(InputOutputProcessor):
     trace_path: Annotated[
         BatonPath | None, Meta(description="Where to store what happened at each step.")
     ] = None
+    workers: Workers = None
+    deadline: Deadline = None
+    on_failure: Annotated[
+        Literal["raise", "fallback"],
+        Meta(description="What becomes of a failure at the workers: raise, or fallback."),
+    ] = "raise"
+    fallback: Fallback = MISSING
     _pipelines: Dependency[Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if self.pipeline_path is not None:
+        if self.pipeline_path is not None and self.workers is None:
             self._pipelines = Dependency("pipelines")
 
     @property
     def is_async(self) -> bool:
-        if self.pipeline is None or self.trace_path is not None:
+        if self.pipeline is None or self.trace_path is not None or self.workers is not None:
             return True
         return waits(self.pipeline)
 
     @property
     def certain_calls(self) -> tuple[str, ...]:
-        return certain(self, self.pipeline)
+        return () if self.workers is not None else certain(self, self.pipeline)
 
     def check(self) -> Iterable[Problem]:
         if (self.pipeline is None) is (self.pipeline_path is None):
@@ -78,8 +94,14 @@ class RunPipeline(InputOutputProcessor):
         if self.trace_path == "":
             what = "expected a path for 'trace_path', got '', which is the whole baton"
             yield Problem("wrong-value", what, at="trace_path")
+        if self.trace_path is not None and self.workers is not None:
+            what = "what workers do cannot be traced here"
+            yield Problem("wrong-value", what, at="trace_path")
+        yield from wrong_pool(self, ("pipeline", self.pipeline))
 
     def call(self) -> Callable[[Any, Baton], Any]:
+        if self.workers is not None:
+            return self._call_of_workers(self.workers)
         find = self._finder()
         take = last if self.only_last_result else list
 
@@ -97,26 +119,51 @@ class RunPipeline(InputOutputProcessor):
             return traced_call
         return async_call if self.is_async else call
 
+    def _call_of_workers(self, pool: PoolName) -> Callable[[Any, Baton], Any]:
+        named = self._named()
+        take = last if self.only_last_result else list
+        deadline_s, has_fallback = self.deadline, self.on_failure == "fallback"
+
+        async def call(value: Any, baton: Baton) -> Any:
+            name, front = named(baton), pool.value
+            try:
+                return take(await front.call(name, value, deadline_s))
+            except TooDeep:
+                raise
+            except Exception:
+                if has_fallback:
+                    return fallback_of(self, front)
+                raise
+
+        return call
+
     def _finder(self) -> Callable[[Baton], Any]:
         """Return what finds the pipeline for a baton."""
         if self.pipeline is not None:
             pipeline = self.pipeline.value
             return lambda _baton: pipeline
-        pipelines, path = self._pipelines, self.pipeline_path or ""
+        pipelines, named = self._pipelines, self._named()
         assert pipelines is not None
+        return lambda baton: pipelines.value.find(named(baton))
+
+    def _named(self) -> Callable[[Baton], str]:
+        """Return what gives the full name of the pipeline for a baton."""
+        if self.pipeline is not None:
+            name = name_of(self.pipeline)
+            return lambda _baton: name
+        path = self.pipeline_path or ""
         get = getter(path, None)
 
-        def find(baton: Baton) -> Any:
+        def named(baton: Baton) -> str:
             name = get(baton)
             if not isinstance(name, str) or not name.strip("."):
                 raise BatonError(f"expected the name of a pipeline at '{path}', got {shown(name)}")
             try:
-                full = absolute(name.removeprefix("pipeline."), self.home)
+                return absolute(name.removeprefix("pipeline."), self.home)
             except ValueError as error:
                 raise BatonError(f"{error}") from None
-            return pipelines.value.find(full)
 
-        return find
+        return named
 
     def _put(self) -> Callable[[Baton, Any], Baton]:
         put = super()._put()

@@ -8,13 +8,28 @@ from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
-from piped.errors import Problem, TooDeep, add_note
+from piped.errors import Problem, TooDeep
+from piped.processors._failure import report_of
+from piped.processors._pools import (
+    Deadline,
+    Fallback,
+    Front,
+    OnFailure,
+    Outcome,
+    Workers,
+    all_of,
+    each_of,
+    fallback_of,
+    first_of,
+    wrong_pool,
+)
 from piped.processors._running import last, name_of, shallow, waits
 from piped.processors.mapping import prefixed, wrong_paths
 from piped.processors.parallel import at_once
-from piped.spec import Meta, PipelineName, Processor, Step, part, processor
+from piped.spec import Meta, PipelineName, PoolName, Processor, Step, part, processor
 
 NAME_OF_PIPELINE: Final = BatonPath("<pipeline>")
+MISSING_PATH: Final = BatonPath("missing")
 
 
 @part
@@ -35,14 +50,13 @@ class Scattered:
             self.output_path = BatonPath(self.pipeline.name.lstrip("."))
 
 
-Outcome: TypeAlias = tuple[Any, Exception | None]
-
-
 @dataclass(frozen=True, slots=True)
 class _Way:
     """One pipeline with all that is needed to run it, made when the graph is built."""
 
-    pipeline: Any
+    name: str
+    pipeline: Any  # None where workers run it
+    output_path: BatonPath | None
     given: Callable[[Baton], Any]
     put: Callable[[Baton, Any], Baton]
 
@@ -63,6 +77,9 @@ class _Way:
             return None, error
 
 
+Sent: TypeAlias = tuple[_Way, Any]
+
+
 @processor("scatter-gather")
 class ScatterGather(Processor):
     """Send parts of the baton through several pipelines at the same time, and gather the results.
@@ -70,6 +87,12 @@ class ScatterGather(Processor):
     Each pipeline gets a shallow copy of its part; its last result goes to its output path, once all
     are done. Parts that are missing are left out. If pipelines fail, the first failure is raised
     when all are done, and the baton stays as it was.
+
+    With ``workers`` all parts are sent to the workers of that pool before the first answer is
+    waited for. The first failure is raised and cancels what is under way, unless ``on_failure`` is
+    ``fallback``: then the fallback is the result of a part that has failed; or ``partial``: such
+    parts are left out, even if they are all, and a list at ``missing_path`` says of each
+    ``{pipeline, output_path, error: {type, message, at}}``. It is empty where nothing is missing.
 
     Example:
         scatter-gather:
@@ -88,16 +111,39 @@ class ScatterGather(Processor):
     ] = True
     input_path_prefix: Annotated[str, Meta(description="Text put before each input path.")] = ""
     output_path_prefix: Annotated[str, Meta(description="Text put before each output path.")] = ""
+    workers: Workers = None
+    deadline: Deadline = None
+    on_failure: Annotated[
+        OnFailure,
+        Meta(description="What becomes of failures at the workers: raise, fallback or partial."),
+    ] = "raise"
+    fallback: Fallback = MISSING
+    missing_path: Annotated[
+        BatonPath, Meta(description="Where 'partial' tells which parts are missing, and why.")
+    ] = MISSING_PATH
 
     @property
     def is_async(self) -> bool:
-        return waits(*(each.pipeline for each in self.mapping))
+        return self.workers is not None or waits(*(each.pipeline for each in self.mapping))
 
     @property
     def certain_calls(self) -> tuple[str, ...]:
+        if self.workers is not None:
+            return ()
         return tuple(name_of(each.pipeline) for each in self.mapping if self._source(each) == "")
 
     def check(self) -> Iterable[Problem]:
+        inline = (
+            (f"mapping[{index}].pipeline", each.pipeline) for index, each in enumerate(self.mapping)
+        )
+        yield from wrong_pool(self, *inline)
+        if not self.missing_path:
+            what = "expected a path for 'missing_path', got '', which is the whole baton"
+            yield Problem("wrong-value", what, at="missing_path")
+        elif self.missing_path != MISSING_PATH and self.on_failure != "partial":
+            what = f"'missing_path' has no effect with 'on_failure: {self.on_failure}'"
+            hint = "write 'on_failure: partial'"
+            yield Problem("wrong-value", what, at="missing_path", hint=hint)
         for index, each in enumerate(self.mapping):
             at = f"mapping[{index}]"
             if each.output_path is NAME_OF_PIPELINE:
@@ -109,10 +155,9 @@ class ScatterGather(Processor):
                 yield from wrong_paths(self.output_path_prefix, output)
 
     def step(self) -> Step:
-        ways = [self._way(each) for each in self.mapping]
-
-        def given(baton: Baton) -> list[tuple[_Way, Any]]:
-            return [(way, value) for way in ways if (value := way.given(baton)) is not MISSING]
+        if self.workers is not None:
+            return self._step_of_workers(self.workers)
+        given = self._given()
 
         def step(baton: Baton) -> Any:
             parts = given(baton)
@@ -125,26 +170,76 @@ class ScatterGather(Processor):
 
         return async_step if self.is_async else step
 
+    def _step_of_workers(self, pool: PoolName) -> Step:
+        given, deadline_s = self._given(), self.deadline
+        gather = self._with_fallbacks if self.on_failure == "fallback" else self._partial
+
+        async def step(baton: Baton) -> Baton:
+            parts = given(baton)
+            results = await all_of(pool.value, _named(parts), deadline_s)
+            for (way, _), result in zip(parts, results, strict=True):
+                baton = way.put(baton, result)
+            return baton
+
+        async def lenient_step(baton: Baton) -> Baton:
+            parts, front = given(baton), pool.value
+            outcomes = await each_of(front, _named(parts), deadline_s)
+            return gather(baton, parts, outcomes, front)
+
+        return step if self.on_failure == "raise" else lenient_step
+
+    def _with_fallbacks(
+        self, baton: Baton, parts: list[Sent], outcomes: list[Outcome], front: Front
+    ) -> Baton:
+        for (way, _), (result, error) in zip(parts, outcomes, strict=True):
+            baton = way.put(baton, result if error is None else fallback_of(self, front))
+        return baton
+
+    def _partial(
+        self, baton: Baton, parts: list[Sent], outcomes: list[Outcome], _front: Front
+    ) -> Baton:
+        missing = []
+        for (way, _), (result, error) in zip(parts, outcomes, strict=True):
+            if error is None:
+                baton = way.put(baton, result)
+            else:
+                path = None if way.output_path is None else str(way.output_path)
+                part = {"pipeline": way.name, "output_path": path}
+                missing.append({**part, "error": report_of(error)})
+        return setter(self.missing_path)(baton, missing)
+
+    def _given(self) -> Callable[[Baton], list[Sent]]:
+        """Return what finds, for a baton, the ways to go and what goes them."""
+        ways = [self._way(each) for each in self.mapping]
+
+        def given(baton: Baton) -> list[Sent]:
+            return [(way, value) for way in ways if (value := way.given(baton)) is not MISSING]
+
+        return given
+
     def _way(self, part: Scattered) -> _Way:
         get = getter(self._source(part))
-        given = (lambda baton: shallow(get(baton))) if self.copy else get
-        if part.output_path is None:
-            return _Way(part.pipeline.value, given, lambda baton, _result: baton)
-        put = setter(prefixed(self.output_path_prefix, part.output_path))
-        return _Way(part.pipeline.value, given, put)
+        given = (lambda baton: shallow(get(baton))) if self.copy and not self.workers else get
+        name, path = name_of(part.pipeline), part.output_path
+        pipeline = None if self.workers else part.pipeline.value
+        if path is None:
+            return _Way(name, pipeline, None, given, lambda baton, _result: baton)
+        path = prefixed(self.output_path_prefix, path)
+        return _Way(name, pipeline, path, given, setter(path))
 
     def _source(self, part: Scattered) -> BatonPath:
         return prefixed(self.input_path_prefix, part.input_path)
 
 
-def _gather(baton: Baton, parts: list[tuple[_Way, Any]], outcomes: list[Outcome]) -> Baton:
+def _named(parts: list[Sent]) -> list[tuple[str, Any]]:
+    return [(way.name, value) for way, value in parts]
+
+
+def _gather(baton: Baton, parts: list[Sent], outcomes: list[Outcome]) -> Baton:
     """Store the results and return the baton to go on with; raise the first failure."""
     failures = [error for _, error in outcomes if error is not None]
     if failures:
-        first, *others = failures
-        for other in others:
-            add_note(first, f"another part failed too: {type(other).__name__}: {other}")
-        raise first
+        raise first_of(failures)
     for (way, _), (result, _) in zip(parts, outcomes, strict=True):
         baton = way.put(baton, result)
     return baton

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from piped.resources.resource import Resource
-from piped.resources.supervisor import EssentialFailed, Supervisor
+from piped.resources.supervisor import EssentialFailed, Life, Supervisor
 
-__all__ = ["EssentialFailed", "Resource", "Supervisor"]
+__all__ = ["EssentialFailed", "Life", "Resource", "Supervisor"]

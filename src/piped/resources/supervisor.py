@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -42,10 +42,19 @@ class Life:
     provider: Provider
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # the first try had an outcome
+    brought: Mapping[str, Any] | None = None  # its resources, while it runs
+    reason: str = "not started yet"  # why it does not run
     failure: BaseException | None = None  # why it has failed for good
     pauses: int = 0
     errors: deque[float] = field(default_factory=lambda: deque(maxlen=ERRORS))
     task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> Literal["ready", "lost", "failed"]:
+        """How it is now; what is lost is tried again, what has failed is not."""
+        if self.failure is not None:
+            return "failed"
+        return "lost" if self.brought is None else "ready"
 
 
 class Supervisor:
@@ -131,10 +140,11 @@ class Supervisor:
     async def _run_once(self, life: Life) -> None:
         loop = asyncio.get_running_loop()
         since = loop.time()
-        brought: Mapping[str, object] = {}
+        brought: Mapping[str, Any] = {}
         reason = "cancelled"
         try:
             async with life.provider.running() as brought:
+                life.brought, life.reason = brought, ""
                 for name, value in brought.items():
                     if name in self._resources:
                         self._resources[name].ready(value)
@@ -147,6 +157,7 @@ class Supervisor:
                 life.pauses = 0
             raise
         finally:
+            life.brought, life.reason = None, reason
             for name in brought or life.provider.offers():
                 if name in self._resources:
                     self._resources[name].lost(reason)

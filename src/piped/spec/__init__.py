@@ -20,9 +20,11 @@ from piped.spec.dependency import (
     Dependencies,
     Dependency,
     PipelineName,
+    PoolName,
     Provided,
     absolute,
     dependencies_of,
+    elsewhere,
 )
 from piped.spec.error_types import ErrorTypes, UnknownException, exception_named
 from piped.spec.imports import find_python
@@ -47,6 +49,7 @@ __all__ = [
     "Namespace",
     "Parameter",
     "PipelineName",
+    "PoolName",
     "Processor",
     "Provided",
     "Provider",
@@ -57,6 +60,7 @@ __all__ = [
     "WrongValue",
     "absolute",
     "dependencies_of",
+    "elsewhere",
     "exception_named",
     "find_python",
     "identify",

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from piped.batons import MISSING, Baton, BatonPath, fresh, getter, setter
 from piped.errors import Place, Problem, UndeclaredAwait
+from piped.spec.dependency import Dependency
 
 Step: TypeAlias = Callable[[Baton], Any]
 
@@ -33,6 +34,7 @@ class Processor:
     __verbs__: ClassVar[tuple[str, ...]] = ("process", "step")  # it must have one of its own
     answers: ClassVar[bool] = False  # it may answer a request, or give it to one who may
     is_end: ClassVar[bool] = False  # no baton ever goes on from it
+    local_pipelines: ClassVar[tuple[str, ...]] = ()  # parameters that no pool of workers runs
 
     node_name: Annotated[
         str | None, Meta(description="A label for graphs and traces instead of the name.")
@@ -193,7 +195,8 @@ class Provider:
 
     The fields without a YAML key are told before ``running()`` is entered: where it is written, the
     name for messages, the offered names that somebody depends on, whether it shall bring batons to
-    its own pipelines, how many seconds it may drain, and whether people debug the process.
+    its own pipelines, how many seconds it may drain, whether people debug the process, and the file
+    of the document with the overrides that it was read with.
     """
 
     is_first: ClassVar[bool] = False  # all others run under it: started first, closed last
@@ -211,6 +214,7 @@ class Provider:
     is_feeding: bool = field(default=False, init=False)
     drain_s: float = field(default=25.0, init=False)
     is_debug: bool = field(default=False, init=False)
+    document: tuple[str, tuple[str, ...]] = field(default=("", ()), init=False)
 
     def units(self) -> Iterator[Provider]:
         """Yield what is supervised on its own: the provider itself, unless it consists of parts."""
@@ -223,6 +227,14 @@ class Provider:
     def feeds(self) -> bool:
         """Tell whether it brings batons by itself, and so runs though nobody needs it."""
         return False
+
+    def requires(self) -> Iterable[Dependency[Any]]:
+        """Return what it needs whenever it runs, though it brings no batons."""
+        return ()
+
+    def in_threads(self) -> Iterable[Dependency[Any]]:
+        """Return the pipelines that it runs outside of the event loop."""
+        return ()
 
     def listens(self, needed: Set[str]) -> Iterable[tuple[str, str]]:
         """Yield each address that it binds, and the path, below its own, of what binds it.

@@ -84,6 +84,14 @@ class PipelineName(Dependency[Any]):
     inline: Node | None = None
 
 
+@dataclass(slots=True, eq=False)
+class PoolName(Dependency[Any]):
+    """A pool of workers, by the name it has below ``workers``: its resource is ``workers.name``.
+
+    The pipelines that a processor names beside it run there, not here.
+    """
+
+
 def absolute(name: str, pipeline: str) -> str:
     """Return the absolute name of a pipeline that is named in another one.
 
@@ -127,6 +135,16 @@ def dependencies_of(component: object) -> Iterator[Dependency[Any]]:
     for each in _parts_of(component):
         if type(each) not in PLAIN:
             yield from dependencies_of(each)
+
+
+def elsewhere(component: object) -> frozenset[Dependency[Any]]:
+    """Return the pipelines that a processor names and has run by the workers of a pool."""
+    found = [*dependencies_of(component)]
+    if not any(isinstance(each, PoolName) for each in found):
+        return frozenset()
+    here = getattr(component, "local_pipelines", ())
+    local = {each for name in here for each in dependencies_of(getattr(component, name))}
+    return frozenset(e for e in found if isinstance(e, PipelineName) and e not in local)
 
 
 def _parts_of(component: object) -> Iterable[object]:

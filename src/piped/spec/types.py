@@ -17,7 +17,7 @@ from piped.document.nodes import Mapping as MappingNode
 from piped.document.nodes import Node, Scalar, Sequence, plain
 from piped.errors import Place
 from piped.spec.code import Code, Lambda, Namespace
-from piped.spec.dependency import Dependencies, Dependency, PipelineName
+from piped.spec.dependency import Dependencies, Dependency, PipelineName, PoolName
 from piped.spec.error_types import ErrorTypes, UnknownException, exception_named
 from piped.spec.imports import NotImported, find_python
 
@@ -33,6 +33,9 @@ UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 8
 SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3}
 ELSEWHERE: Final = "write the steps below 'pipelines', and name that pipeline here"
 """The hint where steps stand in place of a name, outside of pipelines."""
+
+POOLS: Final = "workers."
+"""What the resources of pools begin with."""
 
 SIZES.update({"KB": 10**3, "MB": 10**6, "GB": 10**9})
 
@@ -160,6 +163,13 @@ def _read_pipeline(node: Node) -> PipelineName:
     return name
 
 
+def _read_pool(node: Node) -> PoolName:
+    name = _text_of(node, "the name of a pool of workers, such as math").removeprefix(POOLS)
+    if not name or "." in name:
+        raise WrongValue(f"expected the name of a pool of workers, such as math, got {name!r}")
+    return PoolName(f"{POOLS}{name}", node.place)
+
+
 def _dependency(kind: type[Dependency[Any]], node: Node, words: str) -> Dependency[Any]:
     if isinstance(node, MappingNode):
         provider = node.get("provider")
@@ -274,6 +284,13 @@ ROWS: Final[Mapping[Any, Row]] = {
         _PIPELINE,
         "The name of a pipeline, relative where it begins with a dot; or a list of steps in its "
         "place.",
+    ),
+    PoolName: Row(
+        "pool name",
+        "math",
+        _read_pool,
+        {"type": "string", "pattern": r"^(workers\.)?[^.]+$"},
+        "The name of a pool of workers, below 'workers'.",
     ),
     ErrorTypes: Row(
         "exceptions",

@@ -1,0 +1,133 @@
+"""Streams of JetStream, as they shall be: ``nats.streams.<name>``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+import structlog
+from nats.errors import Error
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from piped.errors import Problem
+from piped.providers.nats.connection import Connection
+from piped.providers.nats.content import wrong_subject
+from piped.providers.nats.ends import until_closed
+from piped.providers.nats.errors import at_start
+from piped.spec import Dependency, Duration, Meta, Provider, Size, part
+
+log = structlog.get_logger("piped.nats")
+
+
+@part
+class NatsStream(Provider):
+    """A stream of JetStream: made when the service starts, or brought up to what is written here.
+
+    What is not written here stays as it is. A stream that is full refuses what comes, so that
+    nothing is lost in silence; ``discard: old`` has it forget the oldest instead.
+    """
+
+    connection: Annotated[
+        str, Meta(description="The connection, as it is named below nats.connections.")
+    ] = "main"
+    subjects: Annotated[list[str], Meta(min_length=1, description="What it keeps.")]
+    storage: Annotated[
+        Literal["file", "memory"], Meta(description="Where; a stream cannot move.")
+    ] = "file"
+    retention: Annotated[
+        Literal["limits", "workqueue", "interest"],
+        Meta(description="Until when: its limits, the first ack, or all acks."),
+    ] = "limits"
+    replicas: Annotated[int, Meta(ge=1, le=5, description="How many servers keep it.")] = 1
+    max_age: Annotated[
+        Duration | None, Meta(description="How long it keeps a message; null is for ever.")
+    ] = None
+    max_bytes: Annotated[Size, Meta(ge=1, description="How much it keeps.")] = Size(64 << 20)
+    max_messages: Annotated[
+        int | None, Meta(description="How many messages it keeps; null is as many as fit.")
+    ] = None
+    discard: Annotated[Literal["new", "old"], Meta(description="What goes when it is full.")] = (
+        "new"
+    )
+    duplicate_window: Annotated[
+        Duration, Meta(description="How long a message_id is remembered.")
+    ] = Duration(120.0)
+    essential: Annotated[
+        bool, Meta(description="Whether the process fails when this has failed for good.")
+    ] = True
+    _name: str = field(default="", init=False)
+    _connection: Dependency[Connection] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._connection = Dependency(f"nats.{self.connection}")
+
+    def named(self, name: str) -> None:
+        """Tell the stream its name, in the document and on the server."""
+        self._name = name
+        self.label = f"nats.streams.{name}"
+
+    def offers(self) -> Iterable[str]:
+        return (f"nats.stream.{self._name}",)
+
+    def feeds(self) -> bool:
+        return True
+
+    def requires(self) -> Iterable[Dependency[Any]]:
+        return (self._connection,)
+
+    def check(self) -> Iterator[Problem]:
+        for i, each in enumerate(self.subjects):
+            if wrong := wrong_subject(each, is_filter=True):
+                yield Problem("wrong-value", wrong, at=f"subjects[{i}]")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Make the stream, or bring it up to date.
+
+        Raises:
+            Misconfigured: The server does not make it so.
+            Unavailable: The server, or its JetStream, is away.
+        """
+        connection = self._connection.value
+        try:
+            await self.make(connection)
+        except (Error, TimeoutError) as error:
+            known = error if isinstance(error, Error) else Error("no answer")
+            raise at_start(known, f"stream '{self._name}'") from error
+        if self.storage == "file":
+            await connection.warn_if_lazy()
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(until_closed(connection), name=f"watch {self.label}")
+            yield {f"nats.stream.{self._name}": self._name}
+            watch.cancel()
+
+    async def make(self, connection: Connection) -> None:
+        """Make the stream on the server, or bring it up to what is written."""
+        stream = connection.jetstream
+        try:
+            info = await stream.stream_info(self._name)
+        except NotFoundError:
+            await stream.add_stream(StreamConfig(name=self._name).evolve(**self._wanted()))
+            log.info("stream made", stream=self._name, connection=connection.name)
+            return
+        wanted = info.config.evolve(**self._wanted())
+        if wanted != info.config:
+            await stream.update_stream(wanted)
+            log.info("stream changed", stream=self._name, connection=connection.name)
+
+    def _wanted(self) -> dict[str, Any]:
+        return {
+            "subjects": self.subjects,
+            "storage": StorageType(self.storage).value,
+            "retention": RetentionPolicy(self.retention).value,
+            "num_replicas": self.replicas,
+            "max_age": self.max_age or 0,
+            "max_bytes": int(self.max_bytes),
+            "max_msgs": self.max_messages or -1,
+            "discard": DiscardPolicy(self.discard).value,
+            "duplicate_window": self.duplicate_window,
+        }

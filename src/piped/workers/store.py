@@ -1,0 +1,174 @@
+"""Where the jobs and the dead letters of a pool are kept.
+
+For pools in this process and over ZeroMQ that is an SQLite file beside the document:
+``.piped/jobs/<pool>.sqlite``. It holds payloads as they are, which may be personal: only its owner
+can read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import quote
+
+from piped.errors import BatonError
+from piped.workers.failures import Failure
+from piped.workers.job_database import NotStored
+from piped.workers.job_file import Job, JobFile, Letter, Limits, UnknownLetter
+
+__all__ = [
+    "DeadLetters",
+    "Job",
+    "JobStore",
+    "Letter",
+    "Limits",
+    "NotStored",
+    "UnknownLetter",
+    "fail_if_unfit",
+    "open_dead_letters",
+    "path_of",
+]
+
+MAX_PAYLOAD: Final = 4 << 20
+MAX_KEY: Final = 256
+
+T = TypeVar("T")
+
+
+class Kept(Protocol):
+    """What must be known of a pool to find what it keeps."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def transport(self) -> str: ...
+    @property
+    def folder(self) -> str: ...
+
+
+class DeadLetters(Protocol):
+    """What people do with the dead letters of a pool, whatever keeps them; see ``JobFile``."""
+
+    async def dead(self) -> list[Letter]:
+        """Return the dead letters, the oldest first, without their payloads."""
+
+    async def show(self, key: str) -> Letter:
+        """Return a dead letter, or raise UnknownLetter."""
+
+    async def requeue(self, keys: Sequence[str] | None) -> int:
+        """Make jobs of dead letters, of all if None is given, and return of how many."""
+
+    async def drop(self, keys: Sequence[str] | None) -> int:
+        """Forget dead letters, all if None is given, and return how many."""
+
+
+class JobStore:
+    """A ``JobFile``, used in one thread, so that the event loop never waits for the disk."""
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        self._file = JobFile(path, limits)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+
+    async def submit(self, job: Job) -> bool:
+        """Keep a job; tell whether its key is new. It is on the disk then.
+
+        Raises:
+            QueueFull: There are as many jobs as there may be.
+            NotStored: The disk refuses.
+        """
+        return await self._in_thread(self._file.submit, job)
+
+    async def take(self, count: int) -> list[Job]:
+        """Return the oldest jobs that are due, begun: each has one attempt more.
+
+        There are none where another process runs them.
+        """
+        return await self._in_thread(self._file.take, count, _now())
+
+    async def done(self, key: str) -> None:
+        """Forget a job, and remember its key for a day."""
+        await self._in_thread(self._file.done, key)
+
+    async def failed(self, key: str, failure: Failure, again_in_s: float) -> None:
+        """Queue a job again that has failed."""
+        await self._in_thread(self._file.failed, key, failure, _now() + again_in_s)
+
+    async def later(self, key: str, again_in_s: float) -> None:
+        """Queue a job again that no worker has begun: the attempt does not count."""
+        await self._in_thread(self._file.later, key, _now() + again_in_s)
+
+    async def bury(self, job: Job, failure: Failure) -> None:
+        """Make a job a dead letter, of so many attempts as it says."""
+        await self._in_thread(self._file.bury, job, failure)
+
+    async def set_aside(self, job: Job, failure: Failure) -> int:
+        """Keep a part that killed its workers; return how many older ones were dropped for it."""
+        return await self._in_thread(self._file.set_aside, job, failure)
+
+    async def dead(self) -> list[Letter]:
+        """See ``DeadLetters``."""
+        return await self._in_thread(self._file.dead)
+
+    async def show(self, key: str) -> Letter:
+        """See ``DeadLetters``."""
+        return await self._in_thread(self._file.show, key)
+
+    async def requeue(self, keys: Sequence[str] | None) -> int:
+        """See ``DeadLetters``."""
+        return await self._in_thread(self._file.requeue, keys)
+
+    async def drop(self, keys: Sequence[str] | None) -> int:
+        """See ``DeadLetters``."""
+        return await self._in_thread(self._file.drop, keys)
+
+    async def close(self) -> None:
+        """Let the file go."""
+        await self._in_thread(self._file.close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, act: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act, *arguments)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def path_of(pool: Kept) -> Path:
+    """Return where the jobs of a pool are kept."""
+    return Path(pool.folder, ".piped", "jobs", f"{quote(pool.name, safe='')}.sqlite")
+
+
+def open_dead_letters(pool: Kept) -> AbstractAsyncContextManager[DeadLetters]:
+    """Return the dead letters of a pool, to be entered; they are with its front, whatever carries
+    the parts.
+    """
+    return _open_file(path_of(pool))
+
+
+@asynccontextmanager
+async def _open_file(path: Path) -> AsyncIterator[DeadLetters]:
+    store = JobStore(path)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def fail_if_unfit(job: Job) -> None:
+    """Fail for a job that cannot be kept.
+
+    Raises:
+        BatonError: Its payload is too large, or its key too long or not printable.
+    """
+    if len(job.payload) > MAX_PAYLOAD:
+        size = len(job.payload)
+        raise BatonError(f"expected a payload of at most {MAX_PAYLOAD} bytes, got {size}")
+    if len(job.key) > MAX_KEY:
+        raise BatonError(f"expected a key of at most {MAX_KEY} signs, got {len(job.key)}")
+    if not job.key.isprintable():
+        raise BatonError(f"expected a key of printable signs, got {job.key!r}")
