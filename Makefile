@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: help install demo test test-all lint docs bench bench-peers clean
+.PHONY: help install demo test test-all chaos lint docs bench bench-peers clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,6 @@ test: install  ## run the tests; what the machine lacks is skipped, with the rea
 test-all: install  ## run the tests; a skip is a failure
 	@PIPED_NO_SKIPS=1 $(PYTEST)
 
-.PHONY: chaos
 chaos: install  ## do faults to worker pools, as many as there are; ROWS=1,2 SEED=7 for some again
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS))
 
@@ -60,4 +59,4 @@ bench-peers:  ## make the environment of what the pools are measured beside
 	@bench/peers/.venv/bin/python -m pip install --quiet -r bench/peers/requirements.txt
 
 clean:  ## remove what the other words have made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) bench/peers/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

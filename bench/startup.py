@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+
+from services import free_port
 
 RUNS = 10
 PIPED = str(Path(sys.executable).with_name("piped"))
@@ -86,14 +87,6 @@ def answering(port: int, *command: str) -> float:
                     connection.close()
         finally:
             server.terminate()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def medians(*measures: Callable[[], float]) -> list[float]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import selectors
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -40,6 +42,13 @@ async def turn(turns: int = 20) -> None:
         await asyncio.sleep(0)
 
 
+async def until(is_so: Callable[[], object]) -> None:
+    """Let the running loop turn until something is so."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - nobody sets an event for what tests look at
+            await asyncio.sleep(0)
+
+
 class Clock:
     """Moves the clock of the running loop, and lets the loop turn."""
 
@@ -60,6 +69,31 @@ def movable_loop() -> tuple[str, dict[str, Any]]:
 def clock() -> Clock:
     """A clock to move; needs a module or class whose `anyio_backend` is the movable loop."""
     return Clock()
+
+
+class Gate:
+    """Keeps threads until it is opened, and tells when one has come."""
+
+    def __init__(self) -> None:
+        self.came: asyncio.Queue[Any] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._opened = threading.Event()
+
+    def wait(self, value: Any = "") -> Any:
+        self._loop.call_soon_threadsafe(self.came.put_nowait, value)
+        assert self._opened.wait(10)
+        return value
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+def has_ended(process: int, within_s: float = 15.0) -> bool:
+    """Wait until a process ends, which a descriptor stands for, and close that."""
+    try:
+        return bool(select.select([process], [], [], within_s)[0])
+    finally:
+        os.close(process)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -15,6 +15,7 @@ from piped import ConfigError, Service
 from piped.app import UnknownPipeline
 from piped.errors import Misconfigured
 from piped.resources import EssentialFailed, Resource
+from tests.conftest import until
 from tests.stories.processes import free_ports
 
 pytestmark = pytest.mark.anyio
@@ -167,12 +168,6 @@ async def lost(resource: Resource) -> None:
         resource.watch(changed.set)
         await changed.wait()
         resource.unwatch(changed.set)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Let the loop turn until something is so in the plain dict of a context."""
-    while not is_so():  # noqa: ASYNC110 - a dict tells nobody that it has changed
-        await asyncio.sleep(0)
 
 
 def with_port(text: str) -> tuple[str, str]:

@@ -105,10 +105,13 @@ def test_nothing_is_imported_that_a_document_does_not_name(tmp_path: Path) -> No
 
     names = set(done.stdout.split())
     topics = {
-        name for name in names if re.fullmatch(r"piped\.(processors|providers)\.[a-z]\w*", name)
+        name
+        for name in names
+        if re.fullmatch(r"piped\.((processors|providers)\.[a-z]\w*|(workers|observe)\b.*)", name)
     }
     assert topics == {"piped.processors.contexts", "piped.providers.contexts"}
     heavy = {"httpx", "jinja2", "jsonschema", "zmq", "httptools", "click", "uvloop", "cronsim"}
+    heavy |= {"nats", "prometheus_client", "sqlite3", "multiprocessing"}
     assert names & heavy == set()
 
 

@@ -213,6 +213,10 @@ def test_a_step_after_one_that_always_fails_is_never_reached(told: Told) -> None
     ]
 
 
+def without_hints(found: list[str]) -> list[str]:
+    return [each for each in found if " hint[" not in each]
+
+
 SENDERS = [
     "run-pipeline: {workers: math, pipeline: .own}",
     "run-pipeline-if: {workers: math, pipeline: .own}",
@@ -234,7 +238,7 @@ def test_a_pipeline_that_its_pool_does_not_serve_is_told(told: Told, step: str) 
         f"    compute: [{step}]",
     )
 
-    [error] = [each for each in found if "hint[" not in each]
+    [error] = without_hints(found)
     assert error.splitlines()[0].endswith("error[not-served]: pool 'math' does not serve 'web.own'")
     assert error.splitlines()[2:] == [
         "    why: it serves: sum, mean",
@@ -250,7 +254,7 @@ def test_what_a_pool_does_not_serve_is_told_where_it_is_named(told: Told) -> Non
         f"pipelines: {{sum: [passthrough], own: [passthrough], a: [{step}]}}",
     )
 
-    assert [each.splitlines()[:2] for each in found if "hint[" not in each] == [
+    assert [each.splitlines()[:2] for each in without_hints(found)] == [
         [
             "service.yaml:2:127: error[not-served]: pool 'math' does not serve 'own'",
             "    at: pipelines.a[0].scatter-gather.mapping[1].pipeline",
@@ -275,7 +279,7 @@ def test_a_pipeline_that_its_pool_serves_or_that_runs_here_is_fine(told: Told, s
         f"  web: {{own: [passthrough], compute: [{step}]}}",
     )
 
-    assert [each for each in found if "hint[" not in each] == []
+    assert without_hints(found) == []
 
 
 @pytest.mark.parametrize(
@@ -294,7 +298,7 @@ def test_what_is_wrong_with_the_pool_or_the_name_itself_is_told_alone(
         f"pipelines: {{sum: [passthrough], a: [{step}]}}",
     )
 
-    [error] = [each for each in found if "hint[" not in each]
+    [error] = without_hints(found)
     assert f" error[{code}]: " in error
 
 

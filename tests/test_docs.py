@@ -20,7 +20,6 @@ import re
 import runpy
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from piped.blueprint import OWN_KEYS
 from piped.cli import piped
 from piped.document import parse, plain
 from piped.shipped import PROVIDERS
+from tests.stories.processes import free_ports
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -163,14 +163,6 @@ def ask(arguments: list[str]) -> str:
         return client.request(given.get("-X", "GET"), url).text
 
 
-def free_ports(number: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    found = [str(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
-
-
 @pytest.fixture
 def logs() -> Iterator[None]:
     """Leave the logs of this process as they were: commands configure them."""
@@ -188,7 +180,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     known = set(sys.modules)
-    made = Reader(tmp_path, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    made = Reader(tmp_path, dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)))
     yield made
     made.end()
     for name in set(sys.modules) - known:

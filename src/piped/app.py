@@ -47,7 +47,7 @@ class Service:
         blueprint: What is to run; it has no errors that concern it.
         only: Run nothing but these pipelines and what they need: no site listens, nothing ticks.
         work: Be a worker of this pool, and nothing else.
-        beside: Providers of no document, which run too.
+        beside: Providers of no document, which run beside that pool.
         is_debug: Whether the process is being debugged (``-D``).
     """
 
@@ -207,19 +207,18 @@ class Service:
             unit.is_feeding, unit.is_debug = unit in feeding, is_debug
             unit.document = (str(blueprint.document.file), blueprint.document.overrides)
             unit.needed = frozenset(needed.intersection(unit.offers()))
-        self._bind_all(feeding, needs)
-        return self._in_starting_order([u for u in blueprint.units if u.is_feeding or u.needed])
+        running = [unit for unit in blueprint.units if unit.is_feeding or unit.needed]
+        self._bind_all(running, needs)
+        return self._in_starting_order(running)
 
     def _feeding(self) -> list[Provider]:
         """Return what brings batons by itself; for a worker, that is its pool."""
         if self._work is None:
             return [unit for unit in self.blueprint.units if self._is_whole and unit.feeds()]
-        from piped.workers import Pool  # which most services do without
-
-        pools = {unit.name: unit for unit in self.blueprint.units if isinstance(unit, Pool)}
-        for name, pool in pools.items():
+        workers: Any = self.blueprint.providers["workers"]
+        for name, pool in workers.pools.items():
             pool.role = "worker" if name == self._work else "inner"
-        return [pools[self._work], *self._beside]
+        return [workers.pools[self._work], *self._beside]
 
     def _callable(self, needed: set[str], needs: Needs) -> set[str]:
         """Return the pipelines that nobody uses and that need nothing more than is there anyway."""
@@ -229,11 +228,9 @@ class Service:
                 found |= {f"pipeline.{name}", *own}
         return found
 
-    def _bind_all(self, feeding: Iterable[Provider], needs: Needs) -> None:
+    def _bind_all(self, running: Iterable[Provider], needs: Needs) -> None:
         pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]
-        dependencies = [each for unit in feeding for each in dependencies_of(unit)]
-        running = [unit for unit in self.blueprint.units if unit.is_feeding or unit.needed]
-        dependencies += [each for unit in running for each in unit.requires()]
+        dependencies = [each for unit in running for each in _needs_of(unit)]
         for pipeline in pipelines:  # which know one another already
             own = pipeline.dependencies()
             dependencies += [each for each in own if not isinstance(each, PipelineName)]
@@ -282,8 +279,7 @@ class Service:
             if unit in order or unit in open_:
                 return
             open_.append(unit)
-            roots = dependencies_of(unit) if unit.is_feeding else unit.requires()
-            for name in sorted(self.blueprint.needed_by(roots)):
+            for name in sorted(self.blueprint.needed_by(_needs_of(unit), offers)):
                 if (other := offers.get(name)) in units and other is not None:
                     visit(other)
             open_.remove(unit)
@@ -295,6 +291,10 @@ class Service:
         for unit in sorted(units, key=turn):
             visit(unit)
         return order
+
+
+def _needs_of(unit: Provider) -> Iterable[Dependency[Any]]:
+    return dependencies_of(unit) if unit.is_feeding else unit.requires()
 
 
 def blueprint_of(

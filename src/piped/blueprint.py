@@ -6,7 +6,7 @@ service is started from one that has no errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,11 +106,18 @@ class Blueprint:
         """Return who provides each resource that is not a pipeline."""
         return {name: unit for unit in self.units for name in unit.offers()}
 
-    def needed_by(self, roots: Iterable[Dependency[Any]]) -> set[str]:
-        """Return the names of all resources that some dependencies need, directly or not."""
+    def needed_by(
+        self, roots: Iterable[Dependency[Any]], offers: Mapping[str, Provider] | None = None
+    ) -> set[str]:
+        """Return the names of all resources that some dependencies need, directly or not.
+
+        Args:
+            roots: The dependencies.
+            offers: What ``offers()`` returns, where it is known already.
+        """
         needed: set[str] = set()
         ahead = list(roots)
-        offers = self.offers()
+        offers = self.offers() if offers is None else offers
         while ahead:
             name = ahead.pop().name
             if name in needed:

@@ -62,7 +62,7 @@ class _Drawer:
 
     def chart(self, with_sources: bool) -> Chart:
         for unit in self.blueprint.units if with_sources else ():
-            for dependency in dependencies_of(unit):
+            for dependency in (each for each in dependencies_of(unit) if each.at):  # it is written
                 label = dependency.at.removesuffix(".processor").removesuffix(".__config__")
                 if unit.feeds():
                     self._bring(Box(dependency.at, label, "source"), dependency)

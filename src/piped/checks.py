@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Set
 from collections.abc import Mapping as MappingOf
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from piped.blueprint import SECTIONS, Blueprint
 from piped.document import Mapping
 from piped.engine import Pipeline
 from piped.errors import Level, Place, Problem, suggest
 from piped.spec import Dependency, PoolName, dependencies_of, elsewhere
-from piped.workers import Pool, Workers
+
+if TYPE_CHECKING:  # most documents do without pools
+    from piped.workers import Pool
 
 OWN_RESOURCES: Final = ("pipelines", "service")
 THREAD_SAFE: Final = re.compile(r"context\..*|workers")
@@ -39,9 +41,9 @@ def _unprovided(blueprint: Blueprint) -> Iterator[Problem]:
     broken = there - {*blueprint.providers}
     for dependency, place, at in blueprint.needs:
         name, kind = dependency.name, dependency.name.partition(".")[0]
-        if name not in known and SECTIONS.get(kind, kind) not in broken:
+        section = SECTIONS.get(kind, kind)
+        if name not in known and section not in broken:
             where = (dependency.place or place, dependency.at or at)
-            section = SECTIONS.get(kind, kind)
             is_absent = section in blueprint.catalog.providers and section not in there
             yield _unknown_resource(name, known, *where, section if is_absent else "")
 
@@ -91,7 +93,7 @@ def _unused(blueprint: Blueprint, needed: Set[str]) -> Iterator[Problem]:
 
 def _is_fed(blueprint: Blueprint) -> bool:
     """Tell whether a pipeline gets batons: workers only do what other pipelines send them."""
-    feeders = (each for each in blueprint.providers.values() if not isinstance(each, Workers))
+    feeders = (each for section, each in blueprint.providers.items() if section != "workers")
     return any(True for each in feeders for _ in dependencies_of(each))
 
 
@@ -170,31 +172,36 @@ def _may_answer(pipeline: Pipeline) -> bool:
 
 def _bound_to_loop(blueprint: Blueprint) -> Iterator[Problem]:
     """Yield the pipelines that are to run in threads, and cannot: the event loop is not there."""
-    needs = blueprint.needs_of_pipelines()
-    for unit in blueprint.units:
-        for each in unit.in_threads():
-            name = each.name.removeprefix("pipeline.")
-            bound = sorted(n for n in needs.get(name, ()) if not THREAD_SAFE.fullmatch(n))
-            if name not in blueprint.pipelines:
-                continue
-            if blueprint.pipelines[name].is_async:
-                what = f"'{name}' waits, and pipelines that wait cannot run in threads"
-            elif bound:
-                what = f"'{name}' uses '{bound[0]}', which threads cannot"
-            else:
-                continue
-            hint = "mark the step that keeps Python busy by 'blocking: true', instead of the pool"
-            yield Problem("bound-to-loop", what, each.place, each.at, hint=hint)
+    threaded = [pool for pool in _pools(blueprint) if pool.blocking is True]
+    needs = blueprint.needs_of_pipelines() if threaded else {}
+    for each in (each for pool in threaded for each in pool.pipelines):
+        name = each.name.removeprefix("pipeline.")
+        if name not in needs:  # it is broken, or unknown
+            continue
+        bound = sorted(need for need in needs[name] if not THREAD_SAFE.fullmatch(need))
+        if blueprint.pipelines[name].is_async:
+            what = f"'{name}' waits, and pipelines that wait cannot run in threads"
+        elif bound:
+            what = f"'{name}' uses '{bound[0]}', which threads cannot"
+        else:
+            continue
+        hint = "mark the step that keeps Python busy by 'blocking: true', instead of the pool"
+        yield Problem("bound-to-loop", what, each.place, each.at, hint=hint)
 
 
 def _not_served(blueprint: Blueprint) -> Iterator[Problem]:
     """Yield the pipelines that steps send to a pool whose workers do not run them."""
-    pools = {unit.label: unit for unit in blueprint.units if isinstance(unit, Pool)}
+    pools = {pool.label: pool for pool in _pools(blueprint)}
     steps = (step for each in blueprint.pipelines.values() for step in each.processors())
     for step in steps if pools else ():
         named = [each.name for each in dependencies_of(step) if isinstance(each, PoolName)]
         if len(named) == 1 and named[0] in pools:
             yield from _strange_to(pools[named[0]], elsewhere(step))
+
+
+def _pools(blueprint: Blueprint) -> Iterable[Pool]:
+    workers: Any = blueprint.providers.get("workers")
+    return workers.pools.values() if workers else ()
 
 
 def _strange_to(pool: Pool, pipelines: Iterable[Dependency[Any]]) -> Iterator[Problem]:

@@ -25,7 +25,6 @@ class Run:
     folder: Path
     count: int
     random: Random
-    overrides: list[str] = field(default_factory=list)
     mutant: str = ""
     patience_s: float = 8.0
     notes: list[str] = field(default_factory=list)
@@ -35,15 +34,18 @@ class Run:
         """Run the service with three workers."""
         if self.mutant:
             more["CHAOS_MUTANT"] = self.mutant
-        async with rig(self.folder, *self.overrides, *overrides, **more) as made:
+        async with rig(self.folder, *overrides, **more) as made:
             yield made
 
     async def load(
-        self, rig: Rig, *faults: Callable[[], Awaitable[object] | None], **more: Any
+        self,
+        rig: Rig,
+        *faults: Callable[[], Awaitable[object] | None],
+        count: int | None = None,
+        **more: Any,
     ) -> Ledger:
         """Ask all requests; the first fault is done at a third of them, the next at two thirds."""
-        count = more.pop("count", self.count)
-        ledger = Ledger(rig.url, count, **{"patience_s": self.patience_s, **more})
+        ledger = Ledger(rig.url, count or self.count, **{"patience_s": self.patience_s, **more})
         async with asyncio.TaskGroup() as group:
             group.create_task(ledger.run())
             for number, fault in enumerate(faults, 1):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections import Counter
 
-from tests.chaos.ledger import Connection, Ledger, get
+from piped.cli._demo.client import get
+from tests.chaos.ledger import Ledger, connect
 from tests.chaos.matrix import Run, lost, row
 from tests.chaos.rig import Rig
+from tests.providers.web.support import request_bytes
 
 
 @row("10", "a worker that is spawned crashes at its start")
@@ -17,7 +17,7 @@ async def crash_loop(run: Run) -> list[str]:
     async with run.rig(workers=0, **more) as rig:
         await asyncio.to_thread(rig.front.told, '"event":"failed for good"')
         starts = rig.front.stderr.count('"event":"worker started"')
-        status, _ = await get(rig.admin, "/-/ready")
+        status, _ = await get(f"{rig.admin}-/ready")
         ledger = await run.load(rig, count=3, patience_s=1.0)
         run.notes.append(f"{starts} starts")
         found = [] if (starts, status) == (5, 503) else [f"{starts} starts, ready: {status}"]
@@ -27,23 +27,18 @@ async def crash_loop(run: Run) -> list[str]:
 @row("12", "the front is killed -9 and started again, the workers stay")
 async def kill_front(run: Run) -> list[str]:
     async with run.rig() as rig:
-        before: Counter[str] = Counter()
-
-        async def fault() -> None:
-            rig.front.kill()
-            await asyncio.sleep(0.1)  # so that all who were under way have seen it
-            before.update(ledger.ends)
-            await rig.start()
-
         ledger = Ledger(rig.url, run.count)
         task = asyncio.ensure_future(ledger.run())
         await ledger.reached(1 / 3)
-        await fault()
+        rig.front.kill()
+        await asyncio.sleep(0.1)  # so that all who were under way have seen it
+        answered_before = ledger.ends["ok"]
+        await rig.start()
         after_s = await rig.until(lambda m: m["pool_workers"] == 3, 5)
         await task
         run.notes.append(f"workers are back after {after_s * 1000:.0f} ms")
         counted = await rig.settled()
-        answered = ledger.ends["ok"] - before["ok"]
+        answered = ledger.ends["ok"] - answered_before
         found = [*ledger.faults]
         if counted["pool_parts.answered"] != answered:
             found.append(f"client: {answered} ok, front: {counted['pool_parts.answered']:g}")
@@ -72,14 +67,10 @@ async def end_front(run: Run) -> list[str]:
 @row("13w", "SIGTERM of a worker under load")
 async def end_worker(run: Run) -> list[str]:
     async with run.rig() as rig:
-        codes: list[int] = []
-
-        async def fault() -> None:
-            codes.append(await asyncio.to_thread(rig.workers["w1"].terminated))
-
-        ledger = await run.load(rig, fault)
+        worker = rig.workers["w1"]
+        ledger = await run.load(rig, lambda: asyncio.to_thread(worker.terminated))
         counted = await rig.settled()
-        found = [] if codes == [0] else [f"exit codes {codes}"]
+        found = [] if (code := worker.ended()) == 0 else [f"exit code {code}"]
         if counted["pool_redelivered"]:
             found.append(f"redelivered: {counted['pool_redelivered']:g}")
         return found + lost(ledger) + await rig.faults(ledger)
@@ -88,12 +79,14 @@ async def end_worker(run: Run) -> list[str]:
 @row("25", "clients leave before their answers")
 async def clients_leave(run: Run) -> list[str]:
     async with run.rig() as rig:
-        connections = [await Connection.open(rig.url) for _ in range(50)]
-        for number, each in enumerate(connections):
-            each.send(f"/?nonce=gone{number}&pipeline=act&act=wait&seconds=4")
+        clients = [await connect(rig.url) for _ in range(50)]
+        for number, each in enumerate(clients):
+            target = f"/?nonce=gone{number}&pipeline=act&act=wait&seconds=4"
+            await each.send(request_bytes(target))
         await rig.until(lambda m: m["pool_in_flight"] == 50, 5)
-        for each in connections:
-            each.reset()  # who only says that no more comes, is owed an answer for a while
+        for each in clients:
+            each.reset_when_closed()  # who only says that no more comes, is owed an answer a while
+            each.close()
         after_s = await rig.until(lambda m: m["pool_parts.cancelled"] == 50, 2)
         run.notes.append(f"cancelled after {after_s * 1000:.0f} ms")
         ledger = await run.load(rig)
@@ -111,11 +104,7 @@ async def clock_jumps(run: Run) -> list[str]:
 @row("42", "the front is suspended for longer than the deadline")
 async def suspended(run: Run) -> list[str]:
     async with run.rig() as rig:
-
-        async def fault() -> None:
-            await _suspend(rig, 6.0)
-
-        ledger = await run.load(rig, fault, patience_s=12.0)
+        ledger = await run.load(rig, lambda: _suspend(rig, 6.0), patience_s=12.0)
         run.notes.append(f"{ledger.ends['expired']} expired")
         found = [] if ledger.ends["expired"] <= ledger.connections else ["too many expired"]
         if odd := ledger.ends.keys() - {"ok", "expired"}:
@@ -126,20 +115,16 @@ async def suspended(run: Run) -> list[str]:
 @row("42s", "the front is suspended for longer than a lease")
 async def suspended_shortly(run: Run) -> list[str]:
     async with run.rig() as rig:
-
-        async def fault() -> None:
-            await _suspend(rig, 2.0)
-
-        ledger = await run.load(rig, fault)
+        ledger = await run.load(rig, lambda: _suspend(rig, 2.0))
         counted = await rig.settled()
         found = [] if counted["pool_workers"] == 3 else ["a worker was given up"]
         return found + lost(ledger) + await rig.faults(ledger)
 
 
 async def _suspend(rig: Rig, seconds: float) -> None:
-    rig.front.send(signal.SIGSTOP)
+    rig.front.freeze()
     await asyncio.sleep(seconds)
-    rig.front.send(signal.SIGCONT)
+    rig.front.thaw()
 
 
 def _no_false_alarm(counted: dict[str, float]) -> list[str]:

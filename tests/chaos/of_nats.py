@@ -55,13 +55,9 @@ async def freeze_one(run: Run) -> list[str]:
 @row("n13w", "SIGTERM of a worker under load, over NATS")
 async def end_worker(run: Run) -> list[str]:
     async with over_nats(run) as (rig, _):
-        codes: list[int] = []
-
-        async def fault() -> None:
-            codes.append(await asyncio.to_thread(rig.workers["w1"].terminated))
-
-        ledger = await run.load(rig, fault)
-        found = [] if codes == [0] else [f"exit codes {codes}"]
+        worker = rig.workers["w1"]
+        ledger = await run.load(rig, lambda: asyncio.to_thread(worker.terminated))
+        found = [] if (code := worker.ended()) == 0 else [f"exit code {code}"]
         return found + lost(ledger) + await rig.faults(ledger)
 
 

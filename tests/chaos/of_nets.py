@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.chaos.ledger import Connection
+from tests.chaos.ledger import connect
 from tests.chaos.matrix import Run, lost, row
 from tests.chaos.proxy import Proxy, proxy
 from tests.chaos.rig import Rig
@@ -100,9 +100,9 @@ async def slow(run: Run) -> list[str]:
 @row("24", "clients that say nothing")
 async def silent(run: Run) -> list[str]:
     async with run.rig() as rig:
-        quiet = [await Connection.open(rig.url) for _ in range(40)]
+        quiet = [await connect(rig.url) for _ in range(40)]
         for each in quiet:
-            each.writer.write(b"GET / HT")
+            await each.send(b"GET / HT")
         ledger = await run.load(rig)
         for each in quiet:
             each.close()

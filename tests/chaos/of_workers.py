@@ -67,7 +67,7 @@ async def poison(run: Run) -> list[str]:
         bad = Ledger(rig.url, 1, "act", {"act": "die"})
         ledger = await run.load(rig, bad.run)
         counted = await rig.settled()
-        dead = [name for name in rig.workers if rig.is_dead(name)]
+        dead = [name for name, each in rig.workers.items() if each.has_ended]
         run.notes.append(f"{len(dead)} workers dead")
         # Two deaths count; one that dies before it could say what it runs is a third.
         found = [] if 2 <= len(dead) <= 3 else [f"dead workers: {dead}"]

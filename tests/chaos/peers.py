@@ -90,7 +90,7 @@ def forges(stranger: Stranger, work: Work) -> None:
 
 @asynccontextmanager
 async def stranger(
-    address: str, on_work: Callable[[Stranger, Work], None] = keeps
+    address: str, on_work: Callable[[Stranger, Work], None]
 ) -> AsyncIterator[Stranger]:
     """Be a worker that the front takes for one of its own."""
     async with dealer(address) as socket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.ledger import Ledger, get
+from piped.cli._demo.client import get
+from tests.chaos.ledger import Ledger
 from tests.stories.processes import Process, Processes
 
 SERVICE: Final = Path(__file__).parent / "service"
@@ -26,14 +26,19 @@ class Rig:
     """A service under test."""
 
     def __init__(
-        self, folder: Path, processes: Processes, overrides: list[str], environment: dict[str, str]
+        self,
+        folder: Path,
+        processes: Processes,
+        listen: str,
+        overrides: tuple[str, ...],
+        environment: dict[str, str],
     ) -> None:
         self.folder = folder
-        self.effects_folder = folder / "effects"
-        self.effects_folder.mkdir()
-        self.listen = f"ipc://{folder}/math"
-        self.overrides = overrides
-        self.environment = {"CHAOS_EFFECTS": str(self.effects_folder), **environment}
+        self.listen = listen
+        self._effects = folder / "effects"
+        self._effects.mkdir()
+        self._overrides = (f"workers.math.listen:{listen}", *overrides)
+        self._environment = {"CHAOS_EFFECTS": str(self._effects), **environment}
         self.workers: dict[str, Process] = {}
         self._processes = processes
         self.front: Process
@@ -49,46 +54,33 @@ class Rig:
             options = (*options, "-O", f"web.site.port:{self.url.rsplit(':', 1)[1].strip('/')}")
         self.front = self._process("run", "service.yaml", *options)
         self.front.started()
-        self.url = self._listening("web.site")
-        self.admin = self._listening("admin")
-
-    def _listening(self, site: str) -> str:
-        for line in self.front.stderr.splitlines():
-            said = json.loads(line) if line.startswith("{") else {}
-            if said.get("event") == "listening" and said.get("site") == site:
-                return str(said["url"])
-        raise AssertionError(f"{site} does not listen:\n{self.front.stderr}")
+        self.url = self.front.url("web.site")
+        self.admin = self.front.url("admin")
 
     async def add(self, *names: str, overrides: tuple[str, ...] = (), **environment: str) -> None:
         """Start workers, and wait until the front knows them."""
         for name in names:
-            options = [text for each in overrides for text in ("-O", each)]
-            worker = self._process(
-                "work", "math", "service.yaml", "--name", name, *options, **environment
+            self.workers[name] = self._process(
+                "work", "math", "service.yaml", "--name", name, overrides=overrides, **environment
             )
-            self.workers[name] = worker
         for name in names:
             await asyncio.to_thread(self.workers[name].told, '"event":"joined"')
 
-    def _process(self, *arguments: str, **environment: str) -> Process:
-        overrides = [f"workers.math.listen:{self.listen}", *self.overrides]
-        options = [text for each in overrides for text in ("-O", each)]
-        command, *rest = arguments
+    def _process(
+        self, *arguments: str, overrides: tuple[str, ...] = (), **environment: str
+    ) -> Process:
+        options = [text for each in (*self._overrides, *overrides) for text in ("-O", each)]
         return self._processes(
-            command, *options, *rest, cwd=self.folder, **{**self.environment, **environment}
+            *arguments, *options, cwd=self.folder, **{**self._environment, **environment}
         )
 
     def kill(self, name: str) -> None:
         """Kill a worker, -9."""
         self.workers.pop(name).send(signal.SIGKILL)
 
-    def is_dead(self, name: str) -> bool:
-        """Tell whether the process of a worker has ended."""
-        return self.workers[name]._popen.poll() is not None
-
     async def metrics(self) -> dict[str, float]:
         """Return what the front has counted: ``pool_parts.answered`` and so on."""
-        status, text = await get(self.admin, "/metrics")
+        status, text = await get(f"{self.admin}metrics")
         assert status == 200, text
         found: dict[str, float] = defaultdict(float)
         for name, labels, value in SAMPLE.findall(text.decode()):
@@ -113,7 +105,7 @@ class Rig:
 
     def effects(self) -> Counter[str]:
         """Return how often the part of each nonce was run."""
-        lines = (each.read_text().splitlines() for each in self.effects_folder.iterdir())
+        lines = (each.read_text().splitlines() for each in self._effects.iterdir())
         return Counter(line.split()[0] for some in lines for line in some)
 
     async def faults(self, ledger: Ledger, *, elsewhere: int = 0, forged: int = 0) -> list[str]:
@@ -133,8 +125,8 @@ class Rig:
         ended = sum(since[f"pool_parts.{name}"] for name in parts)
         if since["pool_submitted"] != ended:
             found.append(f"{since['pool_submitted']:g} parts taken, {ended:g} ended")
-        if sum(ends.values()) != ledger.count:
-            found.append(f"{ledger.count} requests, {sum(ends.values())} ends")
+        if ends.total() != ledger.count:
+            found.append(f"{ledger.count} requests, {ends.total()} ends")
         if (missing := len(ledger.right - effects.keys())) > elsewhere:
             found.append(f"{missing} answered that no worker has run")
         extra = sum(effects.values()) - len(effects)
@@ -163,8 +155,8 @@ async def rig(
     """Run a front and some workers; all of them are killed at the end."""
     processes = Processes()
     try:
-        made = Rig(folder, processes, list(overrides), environment)
-        made.listen = listen or made.listen
+        listen = listen or f"ipc://{folder}/math"
+        made = Rig(folder, processes, listen, overrides, environment)
         await made.start(*options)
         await made.add(*(f"w{number}" for number in range(1, workers + 1)))
         yield made

@@ -180,13 +180,13 @@ def _without_queues(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_demo_fails_where_a_request_is_lost(
     invoke: Invoke, documents: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "ACTS", (pool.Act("few of them", 20),))
+    monkeypatch.setattr(pool, "ACTS", (pool.Act("some of them", 200),))
     spoil(documents / "pool.yaml", "sum(numbers) ** 2", "sum(numbers) ** 2 + (numbers[0] == 7)")
 
     result = invoke("demo")
 
     failed(result, "expected no lost requests, got 1", '"event":"worker lost"', "service")
-    assert "answered   19 requests, lost 1; the slowest after" in result.stdout
+    assert "answered   199 requests, lost 1; the slowest after" in result.stdout
 
 
 @pytest.mark.usefixtures("_without_queues")

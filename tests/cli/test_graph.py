@@ -62,6 +62,16 @@ def test_graph_prints_one_pipeline_with_what_it_calls(invoke: Invoke, write: Wri
     assert result.stdout == "other\n  run-pipeline\n      calls: web.answer\n"
 
 
+def test_graph_draws_no_source_where_a_provider_brings_no_batons(
+    invoke: Invoke, write: Write
+) -> None:
+    write("admin: {}\npipelines: {a: [passthrough]}\n")
+
+    result = invoke("graph", "service.yaml")
+
+    assert result.stdout == "a\n  passthrough\n"
+
+
 def test_graph_prints_mermaid(invoke: Invoke, write: Write) -> None:
     write(SERVICE)
 

@@ -8,9 +8,9 @@ import re
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from tests.cli.conftest import Invoke, Write
-from tests.stories.processes import PATIENCE_S, Process, Processes, free_ports
+from tests.conftest import has_ended
+from tests.stories.processes import PATIENCE_S, Process, Processes, free_ports, is_alive
 
 SERVICE: Final = """\
 workers:
@@ -89,20 +90,14 @@ def pids(process: Process, count: int = 2) -> list[int]:
     return [each["pid"] for each in lines_of(process) if each["event"] == "worker started"]
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
 def wait_for_end(pids: list[int]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while left := [each for each in pids if is_alive(each)]:
-        assert time.monotonic() < until, f"processes {left} live on"
-        time.sleep(0.01)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            assert has_ended(os.pidfd_open(pid), PATIENCE_S), f"process {pid} lives on"
+
+
+def over_zmq(address: str) -> list[str]:
+    return ["-Oworkers.math.transport:zmq", f"-Oworkers.math.listen:{address}"]
 
 
 # What is refused.
@@ -192,10 +187,7 @@ def test_a_worker_by_hand_works_for_a_front_until_it_is_asked_to_end(
     start: Processes, folder: Path, document: str
 ) -> None:
     (port,) = free_ports(1)
-    overrides = [
-        "-Oworkers.math.transport:zmq",
-        f"-Oworkers.math.listen:tcp://127.0.0.1:{port}",
-    ]
+    overrides = over_zmq(f"tcp://127.0.0.1:{port}")
     worker = start("work", "math", document, "--name", "by-hand", *overrides, cwd=folder).started()
     front = start("run", document, *overrides, cwd=folder).started()
     worker.told('"event":"joined","pool":"math","worker":"by-hand"')
@@ -213,10 +205,7 @@ def test_a_worker_does_not_care_for_what_is_wrong_elsewhere(
 ) -> None:
     write(SERVICE.replace("encode-json", "encode-jason"))
     (port,) = free_ports(1)
-    overrides = [
-        "-Oworkers.math.transport:zmq",
-        f"-Oworkers.math.listen:tcp://127.0.0.1:{port}",
-    ]
+    overrides = over_zmq(f"tcp://127.0.0.1:{port}")
 
     worker = start("work", "math", "service.yaml", *overrides, cwd=folder).started()
 
@@ -375,8 +364,7 @@ def test_no_workers_may_be_started_and_others_come_by_hand(
 ) -> None:
     front = start("run", document, "--spawn", "math:0", cwd=folder).started()
     (socket,) = temporary.glob("piped-*/math")
-    overrides = ["-Oworkers.math.transport:zmq", f"-Oworkers.math.listen:ipc://{socket}"]
-    worker = start("work", "math", document, *overrides, cwd=folder)
+    worker = start("work", "math", document, *over_zmq(f"ipc://{socket}"), cwd=folder)
 
     assert answer(front.url(), 2) == (4, worker.pid)
     assert front.terminated() == 0
@@ -385,9 +373,9 @@ def test_no_workers_may_be_started_and_others_come_by_hand(
 
 def test_a_worker_tells_how_it_is(document: str, start: Processes, tmp_path: Path) -> None:
     front, admin = free_ports(2)
-    over_zmq = ["-Oworkers.math.transport:zmq", f"-Oworkers.math.listen:tcp://127.0.0.1:{front}"]
-    start("run", document, *over_zmq, cwd=tmp_path).started()
-    worker = start("work", "math", document, *over_zmq, f"--admin=127.0.0.1:{admin}", cwd=tmp_path)
+    overrides = over_zmq(f"tcp://127.0.0.1:{front}")
+    start("run", document, *overrides, cwd=tmp_path).started()
+    worker = start("work", "math", document, *overrides, f"--admin=127.0.0.1:{admin}", cwd=tmp_path)
     worker.told('"event":"joined"')
 
     answer = httpx.get(f"http://127.0.0.1:{admin}/-/ready", trust_env=False)

@@ -18,6 +18,21 @@ class Thing:
     answer = 1
 
 
+every_place = pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ("input_path: n", {"n": 9}),
+        ("input_path: n, output_path: ''", 9),
+        ("input_path: n, output_path: square", {"n": 3, "square": 9}),
+        ("input_path: n, output_path: a.square", {"n": 3, "a": {"square": 9}}),
+        ("input_path: n, output_path: null", {"n": 3}),
+        ("input_path: missing", {"n": 3}),
+        ("input_path: missing, output_path: square", {"n": 3}),
+        ("input_path: missing.deep, output_path: square", {"n": 3}),
+    ],
+)
+
+
 @pytest.mark.parametrize(
     ("paths", "expected"),
     [
@@ -35,18 +50,7 @@ def test_eval_lambda_of_the_whole_baton_puts_its_result_anywhere(
     assert baton == expected
 
 
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        ("input_path: n", {"n": 9}),
-        ("input_path: n, output_path: ''", 9),
-        ("input_path: n, output_path: square", {"n": 3, "square": 9}),
-        ("input_path: n, output_path: a.square", {"n": 3, "a": {"square": 9}}),
-        ("input_path: n, output_path: null", {"n": 3}),
-        ("input_path: missing, output_path: square", {"n": 3}),
-        ("input_path: missing.deep, output_path: square", {"n": 3}),
-    ],
-)
+@every_place
 def test_eval_lambda_of_a_value_puts_its_result_anywhere(
     run: Run, paths: str, expected: Any
 ) -> None:
@@ -272,15 +276,7 @@ async def test_exec_code_with_inline_callbacks_can_be_cancelled(make: Make) -> N
     assert baton == ["left"]
 
 
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        ("input_path: n", {"n": 9}),
-        ("input_path: n, output_path: a.square", {"n": 3, "a": {"square": 9}}),
-        ("input_path: n, output_path: null", {"n": 3}),
-        ("input_path: missing", {"n": 3}),
-    ],
-)
+@every_place
 def test_map_does_what_eval_lambda_does(run: Run, paths: str, expected: Any) -> None:
     options = f"{{lambda: 'n: n * n', {paths}}}"
 
@@ -300,17 +296,7 @@ def test_map_names_what_nobody_defines(problems: Problems) -> None:
 
 
 @pytest.mark.parametrize("name", ["eval-lambda", "map"])
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        ("input_path: n", {"n": 9}),
-        ("input_path: n, output_path: ''", 9),
-        ("input_path: n, output_path: square", {"n": 3, "square": 9}),
-        ("input_path: n, output_path: a.square", {"n": 3, "a": {"square": 9}}),
-        ("input_path: n, output_path: null", {"n": 3}),
-        ("input_path: missing", {"n": 3}),
-    ],
-)
+@every_place
 def test_a_blocking_lambda_puts_its_result_where_any_other_does(
     run: Run, name: str, paths: str, expected: Any
 ) -> None:

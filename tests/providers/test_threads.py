@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from piped.errors import QueueFull, Unavailable
 from piped.providers.threads import Executor, Threads
-from tests.conftest import Clock, turn
+from tests.conftest import Clock, Gate, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -21,23 +21,6 @@ pytestmark = pytest.mark.anyio
 async def running(**settings: Any) -> AsyncIterator[Executor]:
     async with Threads(**settings).running() as resources:
         yield resources["threads"]
-
-
-class Gate:
-    """Keeps threads until it is opened, and tells when one has come."""
-
-    def __init__(self) -> None:
-        self.came: asyncio.Queue[str] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
-        self._opened = threading.Event()
-
-    def wait(self, name: str = "") -> str:
-        self._loop.call_soon_threadsafe(self.came.put_nowait, name)
-        assert self._opened.wait(10)
-        return name
-
-    def open(self) -> None:
-        self._opened.set()
 
 
 async def test_a_function_runs_in_a_thread_and_gives_its_result() -> None:
@@ -145,12 +128,14 @@ async def test_who_is_cancelled_while_it_runs_leaves_its_thread_to_its_end() -> 
         await gate.came.get()
         first.cancel()
         await turn()
+        counts = (threads.running, threads.stuck)
         with pytest.raises(QueueFull):
             await threads.run(gate.wait, "second")
         gate.open()
 
     assert first.cancelled()
-    assert threads.running == 0
+    assert counts == (1, 1)
+    assert (threads.running, threads.stuck) == (0, 0)
 
 
 async def test_the_end_waits_for_what_runs_and_for_what_waits() -> None:

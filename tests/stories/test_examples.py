@@ -84,7 +84,7 @@ def example(request: pytest.FixtureRequest, tmp_path: Path, start: Processes) ->
 
 
 def url_of(process: Process, site: str = "web.site") -> str:
-    return process.told(f'"site":"{site}","url":"([^"]*)/"')[1]
+    return process.url(site).removesuffix("/")
 
 
 def get(url: str, **arguments: str) -> httpx.Response:
@@ -96,20 +96,13 @@ def post(url: str, content: bytes = b"", headers: dict[str, str] | None = None) 
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_nothing_is_wrong_with_any_document(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+def test_nothing_is_wrong_with_any_document(document: str, start: Processes) -> None:
     name, _, rest = document.partition("/")
 
-    done = subprocess.run(
-        [PIPED, "check", "--strict", rest],
-        cwd=EXAMPLES / name,
-        capture_output=True,
-        text=True,
-        timeout=10,
-    )
+    process = start("check", "--strict", rest, cwd=EXAMPLES / name, WEBHOOK_SECRET=SECRET)
 
-    assert (done.stdout, done.stderr) == ("", "1 document: no problems\n")
-    assert done.returncode == 0
+    assert process.ended(within_s=10) == 0
+    assert (process.stdout, process.stderr) == ("", "1 document: no problems\n")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

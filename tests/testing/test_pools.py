@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,9 @@ from piped.testing._fleet import Member
 from piped.testing.pools import FleetSuite, PoolSuite
 from piped.workers.sockets import LoopSocket
 from piped.workers.zmq import DealerLink
-from tests.providers.nats.conftest import Server
+from tests.providers.nats.conftest import Server, own
+
+__all__ = ["own"]
 
 
 class TestLocal(PoolSuite):
@@ -51,16 +52,8 @@ class TestNats(FleetSuite):
     big_bytes = 512 << 10  # a message, and the buffer of a connection, have 1 MiB
 
     @pytest.fixture
-    def overrides(self, tmp_path: Path) -> Iterator[list[str]]:
-        folder = tmp_path / "nats"
-        folder.mkdir()
-        server = Server(folder)
-        yield [
-            "workers.math.transport:nats",
-            "workers.math.connection:main",
-            f"nats.connections.main.servers:{server.url}",
-        ]
-        server.kill()
+    def overrides(self, own: Server) -> list[str]:
+        return ["workers.math.transport:nats", f"nats.connections.main.servers:{own.url}"]
 
     def cut(self, worker: Member) -> None:
         connection: Connection = worker.service.resources["nats.main"].value

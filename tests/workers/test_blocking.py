@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -24,8 +23,9 @@ from piped.workers import blocking
 from piped.workers.blocking import Children, Threads
 from piped.workers.crossing import Crossing
 from piped.workers.errors import ChildDied
-from piped.workers.failures import Failure
-from tests.conftest import Clock
+from piped.workers.failures import Passed
+from piped.workers.frames import Work
+from tests.conftest import Clock, Gate, has_ended, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -80,28 +80,21 @@ class Pipeline:
         return [self._now(value)]
 
 
-class Gate:
-    """Holds threads until it is opened, and tells when one has come."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._open = threading.Event()
-        self.came = asyncio.Event()
-
-    def __call__(self, value: Any) -> Any:
-        self._loop.call_soon_threadsafe(self.came.set)
-        assert self._open.wait(PATIENCE_S)
-        return value
-
-    def open(self) -> None:
-        self._open.set()
-
-
 @pytest.fixture
-def threads() -> Iterator[Threads]:
-    made = Threads(1)
+async def threads() -> AsyncIterator[Threads]:
+    made = Threads(1, "json")
     yield made
-    made.close()
+    await made.close()
+
+
+def part(pipeline: str, value: Any, key: str = "") -> Work:
+    payload = Crossing("json").encode(value)
+    return Work(b"1", 1, pipeline, payload, PATIENCE_S, key=key, journey=journey.get())
+
+
+async def run_in(threads: Threads, now: Callable[[Any], Any], value: Any) -> Any:
+    """Run a function in a thread, and return its one result."""
+    return Crossing("json").decode(await threads.run(part("it", value), Pipeline(now)))[0]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -124,7 +117,7 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def children(document: Path) -> AsyncIterator[Children]:
-    made = Children(str(document), [], "math", 1)
+    made = Children(str(document), [], "math", 1, "json")
     yield made
     async with asyncio.timeout(PATIENCE_S):
         await made.close()
@@ -132,10 +125,16 @@ async def children(document: Path) -> AsyncIterator[Children]:
 
 async def run(children: Children, pipeline: str, value: Any, key: str = "") -> Any:
     """Run a pipeline in a child; return its one result, or its failure."""
-    crossing = Crossing("json")
-    async with asyncio.timeout(PATIENCE_S):
-        answer = await children.run(pipeline, crossing.encode(value), "json", key)
-    return answer if isinstance(answer, Failure) else crossing.decode(answer)[0]
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return Crossing("json").decode(await children.run(part(pipeline, value, key), None))[0]
+    except Passed as error:
+        return error.failure
+
+
+def busy(children: Children) -> int:
+    """Return how many processes there are that cannot be given a part now."""
+    return len(children._all) - len(children._idle)
 
 
 async def pid_in(pipe: Path) -> int:
@@ -160,14 +159,6 @@ def pipe(tmp_path: Path) -> Path:
     return path
 
 
-def ended(descriptor: int) -> bool:
-    """Wait until the process has ended that a descriptor stands for."""
-    try:
-        return bool(select.select([descriptor], [], [], PATIENCE_S)[0])
-    finally:
-        os.close(descriptor)
-
-
 async def gone(children: Children) -> None:
     """Wait until no process is left that was killed."""
     async with asyncio.timeout(PATIENCE_S):
@@ -179,13 +170,11 @@ async def test_a_thread_runs_a_pipeline_while_the_loop_goes_on(threads: Threads)
     gate = Gate()
 
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(threads.run(Pipeline(gate), 1))
-        await gate.came.wait()
-        assert threads.busy == 1
+        running = group.create_task(run_in(threads, gate.wait, 1))
+        await gate.came.get()
         gate.open()
 
-    assert running.result() == [1]
-    assert threads.busy == 0
+    assert running.result() == 1
 
 
 async def test_a_thread_knows_what_the_caller_knows(threads: Threads) -> None:
@@ -193,18 +182,17 @@ async def test_a_thread_knows_what_the_caller_knows(threads: Threads) -> None:
     own.set("here")
     journey.set(7)
 
-    results = await threads.run(Pipeline(lambda _: (own.get(), journey.get())), None)
+    seen = await run_in(threads, lambda _: (own.get(), journey.get()), None)
 
-    assert results == [("here", 7)]
+    assert seen == ["here", 7]
 
 
 async def test_what_fails_in_a_thread_fails_at_the_caller(threads: Threads) -> None:
     with pytest.raises(ZeroDivisionError, match="division by zero"):
-        await threads.run(Pipeline(lambda x: 1 / x), 0)
+        await run_in(threads, lambda x: 1 / x, 0)
 
     with pytest.raises(RuntimeError, match=r"^StopIteration: $"):  # else nobody would hear of it
-        await threads.run(Pipeline(lambda x: next(iter(x))), ())
-    assert threads.busy == 0
+        await run_in(threads, lambda x: next(iter(x)), ())
 
 
 async def test_who_is_cancelled_leaves_a_thread_whose_place_is_taken_until_it_ends(
@@ -212,39 +200,41 @@ async def test_who_is_cancelled_leaves_a_thread_whose_place_is_taken_until_it_en
 ) -> None:
     gate = Gate()
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(threads.run(Pipeline(gate), 1))
-        await gate.came.wait()
+        running = group.create_task(run_in(threads, gate.wait, 1))
+        await gate.came.get()
         running.cancel()
 
-    assert (threads.busy, threads.stuck) == (1, 1)
+    assert threads.stuck == 1
     async with asyncio.TaskGroup() as group:
-        later = group.create_task(threads.run(Pipeline(str), 2))
+        later = group.create_task(run_in(threads, str, 2))
+        await turn()
+        assert not later.done()
         gate.open()
-    assert later.result() == ["2"]
-    assert (threads.busy, threads.stuck) == (0, 0)
+    assert later.result() == "2"
+    assert threads.stuck == 0
 
 
 async def test_who_is_cancelled_before_a_thread_was_free_takes_no_place(threads: Threads) -> None:
     gate = Gate()
-    never = Pipeline(lambda _: pytest.fail("it runs"))
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(threads.run(Pipeline(gate), 1))
-        await gate.came.wait()
-        waiting = group.create_task(threads.run(never, 2))
+        running = group.create_task(run_in(threads, gate.wait, 1))
+        await gate.came.get()
+        waiting = group.create_task(run_in(threads, lambda _: pytest.fail("it runs"), 2))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        assert (threads.busy, threads.stuck) == (1, 0)
+        assert threads.stuck == 0
         gate.open()
 
-    assert running.result() == [1]
+    assert running.result() == 1
+    assert await run_in(threads, str, 3) == "3"
 
 
 async def test_a_child_runs_one_part_after_the_other(children: Children) -> None:
     results = [await run(children, "sum", [number, 1]) for number in range(3)]
 
     assert results == [1, 2, 3]
-    assert (children.busy, children.stuck) == (0, 0)
+    assert (busy(children), children.stuck) == (0, 0)
 
 
 async def test_a_failure_in_a_child_is_told_with_its_place(
@@ -337,8 +327,8 @@ async def test_who_is_cancelled_kills_the_child(
         descriptor = os.pidfd_open(await pid_in(pipe))
         running.cancel()
 
-    assert (children.busy, children.stuck) == (1, 1)
-    assert await asyncio.to_thread(ended, descriptor)
+    assert (busy(children), children.stuck) == (1, 1)
+    assert await asyncio.to_thread(has_ended, descriptor)
     await gone(children)
     assert await run(children, "sum", [1, 2]) == 3
 
@@ -366,7 +356,7 @@ async def test_a_child_that_cannot_start_says_why(
     document: Path, pool: str, text: str, what: str
 ) -> None:
     write(document, text)
-    children = Children(str(document), [], pool, 1)
+    children = Children(str(document), [], pool, 1, "json")
 
     for _ in range(2):
         with pytest.raises(
@@ -374,12 +364,12 @@ async def test_a_child_that_cannot_start_says_why(
         ):
             await run(children, "sum", [1])
 
-    assert children.busy == 0
+    assert busy(children) == 0
 
 
 async def test_overrides_reach_the_child(document: Path) -> None:
     override = 'pipelines.sum: [{eval-lambda: {lambda: "x: 42"}}]'
-    children = Children(str(document), [override], "math", 1)
+    children = Children(str(document), [override], "math", 1, "json")
 
     assert await run(children, "sum", [1]) == 42
 
@@ -395,11 +385,11 @@ async def test_a_child_that_is_not_ready_in_time_is_killed(
         await run(children, "sum", [1])
 
     await gone(children)
-    assert children.busy == 0
+    assert busy(children) == 0
 
 
 async def test_closing_ends_idle_children_and_kills_busy_ones(document: Path, pipe: Path) -> None:
-    children = Children(str(document), [], "math", 2)
+    children = Children(str(document), [], "math", 2, "json")
     async with asyncio.TaskGroup() as group:
         running = group.create_task(caught(run(children, "spin", str(pipe))))
         await pid_in(pipe)
@@ -418,7 +408,9 @@ async def test_closing_ends_idle_children_and_kills_busy_ones(document: Path, pi
 PARENT: Final = """\
 import asyncio, sys
 from piped.workers.blocking import Children
-asyncio.run(Children(sys.argv[1], [], "math", 1).run(sys.argv[2], sys.argv[3].encode(), "json"))
+from piped.workers.frames import Work
+work = Work(b"1", 1, sys.argv[2], sys.argv[3].encode(), 15)
+asyncio.run(Children(sys.argv[1], [], "math", 1, "json").run(work, None))
 """
 
 
@@ -435,7 +427,7 @@ async def test_children_die_with_their_worker_even_in_the_middle_of_a_part(
             parent.kill()
         await parent.wait()
 
-    assert await asyncio.to_thread(ended, descriptor)
+    assert await asyncio.to_thread(has_ended, descriptor)
 
 
 class TestPause:
@@ -454,17 +446,17 @@ class TestPause:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(caught(run_for_ever(children, "end", 7)))
                 await clock.advance(pause_s - 5)
-                assert children.busy == (0 if pause_s else 1)
+                assert busy(children) == (0 if pause_s else 1)
                 await clock.advance(5)
             assert isinstance(running.result(), ChildDied)
 
         async with asyncio.TaskGroup() as group:
             done = group.create_task(run_for_ever(children, "sum", [1]))
             await clock.advance(29)
-            assert children.busy == 0
+            assert busy(children) == 0
             await clock.advance(1)
         assert done.result() == b"[1]"
 
 
 async def run_for_ever(children: Children, pipeline: str, value: Any) -> Any:
-    return await children.run(pipeline, Crossing("json").encode(value), "json")
+    return await children.run(part(pipeline, value), None)

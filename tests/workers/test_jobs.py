@@ -38,9 +38,7 @@ class Front:
         self.futures: list[asyncio.Future[list[Any]]] = []
         self.came: asyncio.Queue[str] = asyncio.Queue()
 
-    def call(
-        self, pipeline: str, value: Any, deadline_s: float | None = None, *, key: str = ""
-    ) -> asyncio.Future[list[Any]]:
+    def call(self, pipeline: str, value: Any, *, key: str) -> asyncio.Future[list[Any]]:
         self.calls.append((pipeline, value, key, journey.get()))
         self.came.put_nowait(key)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -80,7 +78,8 @@ class Pool:
     async def jobs(self, limits: Limits | None = None, **more: Any) -> AsyncIterator[Jobs]:
         store = JobStore(self.path, limits)
         given = {"jitter": lambda _low, high: high, "drain_s": 0.0, **more}
-        async with Jobs(self.front, store, self.pipelines, **given) as jobs:
+        jobs = Jobs(self.front, store, self.pipelines, **given)
+        async with jobs.run():
             yield jobs
 
     async def letters(self) -> list[tuple[str, int, str]]:

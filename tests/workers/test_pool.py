@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from piped.app import blueprint_of
+from piped.workers.pool import Pool, UnknownPool, pool_of
 
 DOCUMENT = """\
 workers:
@@ -42,3 +43,13 @@ def test_other_transports_take_any_name(tmp_path: Path) -> None:
     errors = errors_of(tmp_path, "a b", "local")
 
     assert not [each for each in errors if "expected letters" in each]
+
+
+def test_a_pool_is_found_by_its_name_or_another_is_meant() -> None:
+    pool = Pool(pipelines=[])
+    pool.named("math")
+
+    assert pool_of([pool], "math") is pool
+    with pytest.raises(UnknownPool) as caught:
+        pool_of([pool], "meth")
+    assert str(caught.value) == "there is no pool 'meth' (did you mean 'math'?)"

@@ -135,8 +135,9 @@ def _fail_if_sums_are_wrong(pool: Pool) -> None:
     assert counters.submitted == ended + dispatcher.pending
     assert dispatcher.pending == len(dispatcher._open)
     assert dispatcher.pending_bytes == sum(each.size for each in dispatcher._open.values())
-    assert dispatcher._in_flight.keys() <= held
-    assert dispatcher._in_flight.keys() <= dispatcher._open.keys()
+    in_flight = {part.id for part in dispatcher._in_flight}
+    assert in_flight <= held
+    assert in_flight <= dispatcher._open.keys()
     for address, peer in dispatcher.peers.items():
         assert (address in dispatcher._ready) == peer.has_room
         assert len(peer.holding) + len(peer.leaked) <= peer.capacity

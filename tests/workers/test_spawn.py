@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
 import socket
 import sys
@@ -21,19 +20,16 @@ from piped.errors import Misconfigured, Unavailable, unwrapped
 from piped.resources import Resource, Supervisor
 from piped.spec import Dependency
 from piped.workers.parts import WorkerState
-from piped.workers.pool import Pool
 from piped.workers.spawn import (
     GRACE_S,
     MOST,
     Order,
     Spawn,
-    UnknownPool,
     orders_of,
-    pool_of,
     private_room,
     spawned,
 )
-from tests.conftest import Clock
+from tests.conftest import Clock, has_ended
 
 pytestmark = pytest.mark.anyio
 
@@ -138,16 +134,6 @@ def test_each_pool_is_ordered_once() -> None:
         orders_of(["math:2", "math"])
 
 
-def test_a_pool_is_found_by_its_name_or_another_is_meant() -> None:
-    pool = Pool(pipelines=[])
-    pool.named("math")
-
-    assert pool_of([pool], "math") is pool
-    with pytest.raises(UnknownPool) as caught:
-        pool_of([pool], "meth")
-    assert str(caught.value) == "there is no pool 'meth' (did you mean 'math'?)"
-
-
 def test_a_private_room_is_ours_alone_and_gone_at_the_end() -> None:
     with private_room("math") as overrides:
         transport, listen = overrides
@@ -176,7 +162,7 @@ def test_a_private_room_has_a_short_path(tmp_path: Path, monkeypatch: pytest.Mon
     assert not folder.exists()
 
 
-def test_each_worker_has_a_name_and_a_lifeline(tmp_path: Path) -> None:
+def test_each_worker_has_a_name_and_a_lifeline() -> None:
     units = spawned(Order("math", 2), ["-v", "--", "math", "service.yaml"], 7.0)
 
     assert [each.label for each in units] == ["spawn.math-1", "spawn.math-2"]
@@ -284,11 +270,7 @@ async def test_only_the_worker_is_asked_to_end_and_not_what_works_for_it(make: M
             other = os.pidfd_open(int(lines[1]["event"]))
 
     assert [each["event"] for each in lines[2:]] == ["ready", "(0, 0)", "worker ended"]
-    poll = select.poll()
-    poll.register(other, select.POLLIN)
-    is_gone = poll.poll(8_000)
-    os.close(other)
-    assert is_gone  # nobody is left behind
+    assert has_ended(other, 8.0)  # nobody is left behind
 
 
 async def test_a_worker_dies_at_once_when_we_are_cancelled(make: Make) -> None:
@@ -333,14 +315,15 @@ class TestTime:
         assert {type(each) for each in errors} == {Unavailable}
 
     async def test_a_worker_that_does_not_end_is_killed(self, make: Make, clock: Clock) -> None:
-        unit = make(STUBBORN)
+        leaving = asyncio.Event()
+        unit = make(STUBBORN, leaving)
         unit.drain_s = 100.0
 
         with capture_logs() as lines:
             async with unit.running():
                 pid = (await told(lines, "worker started"))["pid"]
                 await told(lines, "ready")
-                unit._leaving.set()
+                leaving.set()
                 await told(lines, "no")
                 await clock.advance(100.0 + GRACE_S - 1)
                 is_patient = lives(pid)

@@ -12,13 +12,7 @@ import pytest
 
 from piped.errors import BatonError
 from piped.workers.failures import Failure
-from piped.workers.store import (
-    Job,
-    JobStore,
-    fail_if_unfit,
-    open_dead_letters,
-    path_of,
-)
+from piped.workers.store import Job, JobStore, fail_if_unfit, open_dead_letters, path_of
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +23,6 @@ BOOM = Failure("ValueError", "boom")
 class Pool:
     folder: str
     name: str = "math"
-    transport: str = "zmq"
 
 
 async def test_what_is_stored_is_found_by_whoever_looks_meanwhile(tmp_path: Path) -> None:

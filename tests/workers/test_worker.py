@@ -254,13 +254,6 @@ async def test_what_is_not_there_is_given_back_and_no_more_is_taken(front: Front
     assert front.worker.capacity == 0
 
 
-async def test_a_worker_whose_parts_take_long_has_few_in_stock(front: Front) -> None:
-    before = front.worker.capacity
-    front.worker._mean_s = 0.002
-
-    assert (before, front.worker.capacity) == (8, 2)
-
-
 async def test_a_part_knows_its_key_and_others_know_none(front: Front) -> None:
     keys = []
     front.double._do = lambda _value: keys.append(idempotency_key.get())

@@ -14,9 +14,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 from piped.app import Service, blueprint_of
+from piped.cli._stdin import taken
 from piped.engine.journey import journey
 from piped.errors import BatonError, ConfigError, PipedError
 from piped.observe.logs import configure
@@ -25,7 +27,7 @@ from piped.workers.crossing import Crossing
 from piped.workers.failures import failure_of
 from piped.workers.frames import MAX_FRAME
 from piped.workers.offspring import HEADER, Done, Failed, Job, Ready, Said, framed, job_in
-from piped.workers.spawn import UnknownPool, pool_of
+from piped.workers.pool import UnknownPool, pool_of
 from piped.workers.worker import idempotency_key
 
 EXIT_CANNOT_START: Final = 2
@@ -37,12 +39,10 @@ class Pipes:
 
     def __init__(self) -> None:
         self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
-        self._reading, self._writing = os.dup(0), os.dup(1)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
+        self._reading, self._writing = taken(), os.dup(1)
         os.dup2(2, 1)
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a file
+        assert isinstance(sys.stdout, TextIOWrapper)
+        sys.stdout.reconfigure(line_buffering=True)
 
     def listen(self) -> None:
         """Begin to hear the worker."""

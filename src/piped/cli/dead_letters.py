@@ -19,7 +19,7 @@ from piped.errors import BatonError, Level, PipedError, suggest, visible
 from piped.workers.crossing import Crossing
 from piped.workers.errors import Garbled
 from piped.workers.failures import Failure
-from piped.workers.store import DeadLetters, Letter, open_dead_letters
+from piped.workers.store import JobStore, Letter, open_dead_letters
 
 ACTIONS: Final = ("list", "show", "requeue", "drop")
 DOCUMENT: Final = "service.yaml"
@@ -109,7 +109,7 @@ def pool_of(file: str, override: Sequence[str], name: str) -> Any:
     raise Refused(f"'{file}' has no pool '{name}' ({suggest(name, pools)})")
 
 
-CHANGES: Final[dict[str, tuple[str, Callable[[DeadLetters, Keys], Awaitable[int]]]]] = {
+CHANGES: Final[dict[str, tuple[str, Callable[[JobStore, Keys], Awaitable[int]]]]] = {
     "requeue": ("requeued", lambda letters, keys: letters.requeue(keys)),
     "drop": ("dropped", lambda letters, keys: letters.drop(keys)),
 }
@@ -194,8 +194,7 @@ def told(failure: Failure | None) -> dict[str, Any] | None:
     """Return a failure in the form of the letters that ``dead-letter`` writes."""
     if failure is None:
         return None
-    place = next((note[3:] for note in failure.notes if note.startswith("in pipelines.")), "")
-    what = {"type": failure.type_name, "message": failure.message, "at": place}
+    what = {"type": failure.type_name, "message": failure.message, "at": failure.place}
     return what | {"cause": told(failure.cause)}
 
 
@@ -224,5 +223,4 @@ def when(seconds: float) -> str:
 
 def said(failure: Failure) -> str:
     """Return a failure on one line."""
-    what = f"{failure.type_name}: {failure.message}" if failure.message else failure.type_name
-    return visible(what)
+    return visible(str(failure))

@@ -69,7 +69,6 @@ MANY_FILES: Final = 65_536
 )
 @click.option(
     "--spawn",
-    "spawn",
     metavar="POOL[:N]",
     multiple=True,
     help="Start N workers of a pool, one if not given, and keep them alive; repeatable.",
@@ -104,18 +103,18 @@ def command(
             os.chdir(rundir)
         except OSError as error:
             raise click.UsageError(f"cannot change to '{rundir}': {reason(error)}") from error
+    flags = [name for name, on in {"-D": debug, "-v": verbose}.items() if on]
     if is_watched:
         given = {"--logging": logging_file, "--pidfile": pidfile}
         options = [f"{name}={value}" for name, value in given.items() if value is not None]
-        options += [name for name, on in {"-D": debug, "-v": verbose}.items() if on]
+        options += flags
         options += [f"--spawn={each}" for each in spawn]
         raise SystemExit(watch(document, override, options, logging_file))
     set_up_logs(logging_file, verbose)
     with ExitStack() as stack:
         blueprint = blueprint_of(document, override)
         if spawn:
-            options = [name for name, on in {"-D": debug, "-v": verbose}.items() if on]
-            blueprint = with_workers(blueprint, document, override, spawn, options, stack)
+            blueprint = with_workers(blueprint, document, override, spawn, flags, stack)
         shown = Level.HINT if verbose else Level.WARNING
         show_problems(blueprint.problems, down_to=shown)
         if blueprint.errors:
@@ -131,7 +130,7 @@ def with_workers(
     document: str,
     override: tuple[str, ...],
     wanted: tuple[str, ...],
-    options: list[str],
+    flags: list[str],
     stack: ExitStack,
 ) -> Blueprint:
     """Return the blueprint of a front that starts workers, and itself does nothing for their pools.
@@ -139,7 +138,8 @@ def with_workers(
     A pool that is local otherwise becomes one over a socket in a folder of its own, which is gone
     when the stack is left.
     """
-    from piped.workers.spawn import UnknownPool, orders_of, pool_of, private_room, spawned
+    from piped.workers.pool import UnknownPool, pool_of
+    from piped.workers.spawn import orders_of, private_room, spawned
 
     try:
         orders = orders_of(wanted)
@@ -153,7 +153,7 @@ def with_workers(
     if rooms:
         override = (*override, *rooms)
         blueprint = blueprint_of(document, override)
-    options += [f"--override={each}" for each in override]
+    options = [*flags, *(f"--override={each}" for each in override)]
     for order in orders:
         arguments = (*options, "--", order.pool, document)
         blueprint.units[:0] = spawned(order, arguments, blueprint.drain_s)  # closed late

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from piped.app import Service, blueprint_of
+from piped.cli._stdin import STDIN, taken
 from piped.cli.options import (
     EXIT_CANNOT_START,
     FILE,
@@ -25,8 +25,6 @@ from piped.spec import Provider
 if TYPE_CHECKING:
     from piped.blueprint import Blueprint
     from piped.workers import Pool
-
-STDIN: Final = 0
 
 
 @click.command("work")
@@ -94,7 +92,7 @@ def admin_at(listen: str) -> Provider:
 
 def found(blueprint: Blueprint, name: str) -> Pool | None:
     """Return a pool by its name; None where it may be written and was not understood."""
-    from piped.workers.spawn import UnknownPool, pool_of
+    from piped.workers.pool import UnknownPool, pool_of
 
     try:
         return pool_of(blueprint.units, name)
@@ -126,9 +124,4 @@ def fail_if_local(pool: Pool) -> None:
 
 def moved(lifeline: int | None) -> int | None:
     """Move a lifeline away from standard input, which programs that we start would read."""
-    if lifeline != STDIN:
-        return lifeline
-    pipe, nothing = os.dup(STDIN), os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, STDIN)
-    os.close(nothing)
-    return pipe
+    return taken() if lifeline == STDIN else lifeline

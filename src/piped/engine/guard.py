@@ -77,7 +77,6 @@ class Watch:
     on_held: OnHeld | None = None
     clock: Callable[[], float] = time.monotonic
     used: Callable[[], float] = time.process_time  # by the process, in seconds of a processor
-    holds: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, init=False)
     _thread: int = field(default_factory=threading.get_ident, init=False)
     _ask: Ask = field(default_factory=lambda: Ask(-math.inf, is_answered=True), init=False)
@@ -136,7 +135,6 @@ class Watch:
         ask.is_answered = True
         if ask.seen is None:
             return
-        self.holds += 1
         now = self.clock()
         held_s, place = now - ask.since, str(ask.seen)
         untold = self._untold(place, now)
@@ -188,11 +186,6 @@ class LoopGuard:
     def is_held(self) -> bool:
         """Whether the loop has not turned for longer than the limit, and still does not."""
         return self._watch is not None and self._watch.is_held
-
-    @property
-    def holds(self) -> int:
-        """How often the loop has been held."""
-        return 0 if self._watch is None else self._watch.holds
 
     def start(self) -> None:
         """Begin to guard the loop that runs in this thread."""

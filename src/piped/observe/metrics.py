@@ -13,12 +13,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from piped.app import Service
-from piped.observe.readiness import Front, pools_of, readiness
+from piped.observe.readiness import pools_of, readiness
 from piped.providers.web import Site
 
 if TYPE_CHECKING:  # a service without pools or queues does not load them
     from piped.providers.zmq import QueueSocket
     from piped.resources import Life
+    from piped.workers.front import Front
     from piped.workers.parts import WorkerState
 
 MAX_WORKERS: Final = 256

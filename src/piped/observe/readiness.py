@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from piped.app import Service
+from piped.spec.types import POOLS
 
 if TYPE_CHECKING:  # a service without pools does not load them
-    from piped.workers.parts import Counters, WorkerState
-
-PIPELINES: Final = "pipeline."
-POOLS: Final = "workers."
-"""How the names of the resources begin that are pools."""
-
-
-class Front(Protocol):
-    """What is looked at in the front of a pool, whatever its transport is."""
-
-    @property
-    def counters(self) -> Counters: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def in_flight(self) -> int: ...
-    @property
-    def bytes_pending(self) -> int: ...
-    @property
-    def is_served(self) -> bool: ...
-    def workers(self) -> Sequence[WorkerState]: ...
+    from piped.workers.front import Front
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +56,7 @@ def readiness(service: Service) -> Readiness:
     }
     pools = {name: _pool_state(front) for name, front in pools_of(service)}
     resources = (each for each in service.resources.values() if not each.is_ready)
-    lost = {each.name: each.reason for each in resources if not each.name.startswith(PIPELINES)}
+    lost = {each.name: each.reason for each in resources if not each.name.startswith("pipeline.")}
     is_ready = (
         not service.is_stopping
         and not lost

@@ -12,9 +12,6 @@ BLOCKING: Final = Meta(
     description="Run the code in a thread, beside the event loop: it keeps Python busy, or waits."
 )
 
-PLAIN: Final = frozenset({int, str, list, dict, float, bool, tuple, bytes, set, type(None)})
-"""Types that cannot be awaited, to tell so at once of nearly every result."""
-
 THREAD_SAFE: Final = "context."
 """The beginning of the names of resources that code in a thread may use without a thought."""
 
@@ -24,7 +21,7 @@ def in_thread(function: Callable[..., Any], threads: Dependency[Any]) -> Callabl
 
     async def call(*args: Any) -> Any:
         result = await threads.value.run(function, *args)
-        if result.__class__ not in PLAIN and hasattr(result, "__await__"):
+        if hasattr(result, "__await__"):
             raise undeclared(result)
         return result
 

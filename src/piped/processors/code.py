@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from piped.batons import MISSING, Baton, fresh, getter, setter
 from piped.errors import Problem
-from piped.processors._threads import BLOCKING, PLAIN, check_blocking, in_thread
+from piped.processors._threads import BLOCKING, check_blocking, in_thread
 from piped.spec import (
     SAME_AS_INPUT,
     Code,
@@ -26,6 +26,9 @@ from piped.spec import (
 )
 
 Function: TypeAlias = Callable[[Any], Any]
+
+PLAIN: Final = frozenset({int, str, list, dict, float, bool, tuple, bytes, set, type(None)})
+"""Types that cannot be awaited, to tell so at once of nearly every result."""
 
 NAMESPACE: Final = Meta(description="Names for the code: {time: time.time} is the function.")
 DEPENDENCIES: Final = Meta(

@@ -14,9 +14,9 @@ from piped.processors._failure import all_failed, report_of
 from piped.processors._pools import (
     Deadline,
     Fallback,
-    Front,
     OnFailure,
     Workers,
+    at_workers,
     fallback_of,
     wrong_pool,
 )
@@ -143,28 +143,16 @@ class ForEach(InputOutputProcessor):
     def _call_of_workers(
         self, pool: PoolName, pick: Callable[[Any], Any]
     ) -> Callable[[Any, Baton], Any]:
-        name, deadline_s = name_of(self.pipeline), self.deadline
+        name, falls_back = name_of(self.pipeline), self.on_failure == "fallback"
         run = self._one_by_one_async if self.parallel is False else self._at_the_same_time
-        is_lenient = self.on_failure == "fallback"
-        has_stand_in = is_lenient and not self.done_on_first
-
-        async def work(front: Front, item: Any) -> Any:
-            try:
-                results = await front.call(name, item, deadline_s)
-            except TooDeep:
-                raise
-            except Exception:
-                if has_stand_in:
-                    return fallback_of(self, front)
-                raise
-            return pick(results)
+        send = at_workers(self, pick, falls_back=falls_back and not self.done_on_first)
 
         async def call(items: Any, _baton: Baton) -> Any:
             front = pool.value
             try:
-                return await run(items, partial(work, front))
+                return await run(items, partial(send, front, name))
             except AllPipelinesFailed:
-                if is_lenient:
+                if falls_back:
                     return fallback_of(self, front)
                 raise
 

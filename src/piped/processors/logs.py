@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from piped.batons import Baton, BatonPath, getter
 from piped.errors import Problem
+from piped.processors._alternatives import not_one_of
 from piped.spec import Lambda, Meta, Namespace, Processor, Step, processor
 
 LEVELS: Final = {
@@ -47,10 +48,8 @@ class Log(Processor):
     ] = "info"
 
     def check(self) -> Iterable[Problem]:
-        if (self.message is None) is (self.message_path is None):
-            got = "neither" if self.message is None else "both"
-            what = f"expected exactly one of 'message' and 'message_path', got {got}"
-            yield Problem("exactly-one", what, at="" if self.message is None else "message_path")
+        if wrong := not_one_of("message", self.message, "message_path", self.message_path):
+            yield wrong
 
     def step(self) -> Step:
         log, level = logging.getLogger(self.logger_name), LEVELS[self.level]

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
 from piped.errors import BatonError, Problem, RequestFailed
-from piped.processors._formats import CODECS
+from piped.processors import _json
+from piped.processors._formats import CODECS, MsgPack
 from piped.processors._shown import kind_of
 from piped.processors._text import bytes_of, text_of
 from piped.spec import Dependency, Duration, Input, Meta, Processor, Step, processor
 
 Format: TypeAlias = Literal["bytes", "text", "json", "msgpack"]
 
+_ENCODERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
+    "json": _json.encode,
+    "msgpack": MsgPack().encode,
+}
 _ERRORS: Final = ("Piped-Error", "Nats-Service-Error")
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Sending(Processor):
+    """What both ways to send share: a connection, and a message with a subject and headers."""
+
+    connection: Annotated[
+        str, Meta(description="The connection, as it is named below nats.connections.")
+    ] = "main"
+    subject: Annotated[Input[str], Meta(description="The subject.")]
+    input_path: Annotated[
+        BatonPath, Meta(description="Where the message is; '' is the whole baton.")
+    ] = BatonPath("")
+    format: Annotated[Format, Meta(description="How it is written.")] = "bytes"
+    headers: Annotated[
+        dict[str, Input[str]], Meta(description="Headers; where the baton has null, there is none.")
+    ] = field(default_factory=dict)
+    _connection: Dependency[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._connection = Dependency(f"nats.{self.connection}")
+
+    @property
+    def is_async(self) -> bool:
+        return True
+
+
 @processor("publish-nats-message")
-class PublishNatsMessage(Processor):
+class PublishNatsMessage(_Sending):
     """Publish a message to NATS; the baton stays as it is.
 
     Takes text (sent as UTF-8) or bytes; with ``format`` json or msgpack, any value that it can say.
@@ -37,17 +67,6 @@ class PublishNatsMessage(Processor):
         DeadlineExceeded: It is not known in time whether the stream has stored it.
     """
 
-    connection: Annotated[
-        str, Meta(description="The connection, as it is named below nats.connections.")
-    ] = "main"
-    subject: Annotated[Input[str], Meta(description="The subject.")]
-    input_path: Annotated[
-        BatonPath, Meta(description="Where the message is; '' is the whole baton.")
-    ] = BatonPath("")
-    format: Annotated[Format, Meta(description="How it is written.")] = "bytes"
-    headers: Annotated[
-        dict[str, Input[str]], Meta(description="Headers; where the baton has null, there is none.")
-    ] = field(default_factory=dict)
     jetstream: Annotated[
         bool, Meta(description="Whether to wait until a stream has stored it.")
     ] = False
@@ -58,19 +77,11 @@ class PublishNatsMessage(Processor):
     timeout: Annotated[
         Duration, Meta(ge=0.001, description="With jetstream: how long that may take.")
     ] = Duration(5.0)
-    _connection: Dependency[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._connection = Dependency(f"nats.{self.connection}")
 
     def check(self) -> Iterable[Problem]:
         if self.message_id is not None and not self.jetstream:
             what = "'message_id' has no effect without 'jetstream: true'"
             yield Problem("wrong-value", what, at="message_id")
-
-    @property
-    def is_async(self) -> bool:
-        return True
 
     def step(self) -> Step:
         connection, message = self._connection, _writer(self.input_path, self.format)
@@ -97,7 +108,7 @@ class PublishNatsMessage(Processor):
 
 
 @processor("request-nats")
-class RequestNats(Processor):
+class RequestNats(_Sending):
     """Send a message to NATS, and put the first answer into the baton.
 
     Takes text or bytes, and gives bytes; with another ``format``, both are in that one. Changes the
@@ -116,32 +127,14 @@ class RequestNats(Processor):
         InvalidBaton: The answer is not in that format.
     """
 
-    connection: Annotated[
-        str, Meta(description="The connection, as it is named below nats.connections.")
-    ] = "main"
-    subject: Annotated[Input[str], Meta(description="The subject.")]
-    input_path: Annotated[
-        BatonPath, Meta(description="Where the message is; '' is the whole baton.")
-    ] = BatonPath("")
     output_path: Annotated[
         BatonPath | None,
         Meta(description="Where the answer goes; '' replaces the baton, null discards it."),
     ] = BatonPath("answer")
     format: Annotated[Format, Meta(description="How both are written.")] = "bytes"
-    headers: Annotated[
-        dict[str, Input[str]], Meta(description="Headers; where the baton has null, there is none.")
-    ] = field(default_factory=dict)
     timeout: Annotated[Duration, Meta(ge=0.001, description="How long the answer may take.")] = (
         Duration(2.0)
     )
-    _connection: Dependency[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._connection = Dependency(f"nats.{self.connection}")
-
-    @property
-    def is_async(self) -> bool:
-        return True
 
     def step(self) -> Step:
         connection, message = self._connection, _writer(self.input_path, self.format)
@@ -160,8 +153,24 @@ class RequestNats(Processor):
         return step
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Keyed(Processor):
+    """What both share: a bucket, and a key in it."""
+
+    bucket: Annotated[str, Meta(description="The bucket, as it is named below nats.kv.")]
+    key: Annotated[Input[str], Meta(description="The key.")]
+    _bucket: Dependency[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bucket = Dependency(f"nats.kv.{self.bucket}")
+
+    @property
+    def is_async(self) -> bool:
+        return True
+
+
 @processor("fetch-nats-value")
-class FetchNatsValue(Processor):
+class FetchNatsValue(_Keyed):
     """Put what a key-value bucket of NATS has under a key into the baton.
 
     Changes the baton in place.
@@ -176,8 +185,6 @@ class FetchNatsValue(Processor):
         DeadlineExceeded: There is no answer.
     """
 
-    bucket: Annotated[str, Meta(description="The bucket, as it is named below nats.kv.")]
-    key: Annotated[Input[str], Meta(description="The key.")]
     output_path: Annotated[
         BatonPath, Meta(description="Where the value goes; '' replaces the baton.")
     ] = BatonPath("value")
@@ -186,14 +193,6 @@ class FetchNatsValue(Processor):
         Meta(description="Where the number of its last change goes; 0 where there is no value."),
     ] = None
     fallback: Annotated[Any, Meta(description="The value where nothing is stored.")] = None
-    _bucket: Dependency[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._bucket = Dependency(f"nats.kv.{self.bucket}")
-
-    @property
-    def is_async(self) -> bool:
-        return True
 
     def step(self) -> Step:
         bucket, key, fallback = self._bucket, self.key, self.fallback
@@ -208,7 +207,7 @@ class FetchNatsValue(Processor):
 
 
 @processor("store-nats-value")
-class StoreNatsValue(Processor):
+class StoreNatsValue(_Keyed):
     """Store a value in a key-value bucket of NATS; the baton stays as it is.
 
     With ``revision``, it is stored only if nobody has changed it since.
@@ -225,8 +224,6 @@ class StoreNatsValue(Processor):
         DeadlineExceeded: There is no answer.
     """
 
-    bucket: Annotated[str, Meta(description="The bucket, as it is named below nats.kv.")]
-    key: Annotated[Input[str], Meta(description="The key.")]
     input_path: Annotated[
         BatonPath, Meta(description="Where the value is; '' is the whole baton.")
     ] = BatonPath("value")
@@ -237,14 +234,6 @@ class StoreNatsValue(Processor):
     revision_path: Annotated[
         BatonPath | None, Meta(description="Where the number of this change goes.")
     ] = None
-    _bucket: Dependency[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._bucket = Dependency(f"nats.kv.{self.bucket}")
-
-    @property
-    def is_async(self) -> bool:
-        return True
 
     def step(self) -> Step:
         bucket, key, path = self._bucket, self.key, self.input_path
@@ -266,16 +255,18 @@ class StoreNatsValue(Processor):
 def _writer(path: BatonPath, format_: Format) -> Callable[[Baton], bytes]:
     """Return what makes a message of a baton."""
     get, where = getter(path), f" at '{path}'" if path else ""
-    encode = bytes_of if format_ in ("bytes", "text") else CODECS[format_]().encode
+    encode = _ENCODERS.get(format_)
 
     def write(baton: Baton) -> bytes:
         value = get(baton)
         if value is MISSING:
             raise BatonError(f"expected a message{where}, got nothing")
-        if encode is bytes_of and not isinstance(value, str | bytes | bytearray | memoryview):
+        if encode is not None:
+            return encode(value)
+        if not isinstance(value, str | bytes | bytearray | memoryview):
             hint = "encode it first, or say 'format: json'"
             raise BatonError(f"expected text or bytes{where}, got {kind_of(value)} ({hint})")
-        return bytes_of(encode(value))
+        return bytes_of(value)
 
     return write
 
@@ -297,8 +288,7 @@ def _headers(given: Mapping[str, Input[str]]) -> Callable[[Baton], dict[str, str
 def _text(given: Input[str], baton: Baton, name: str) -> str:
     value = given.get(baton)
     if not isinstance(value, str):
-        got = "nothing" if value is MISSING else kind_of(value)
-        raise BatonError(f"expected text for '{name}', got {got}")
+        raise BatonError(f"expected text for '{name}', got {kind_of(value)}")
     return value
 
 

@@ -7,8 +7,9 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from piped.batons import MISSING, Baton, BatonPath, getter, setter
-from piped.errors import BatonError, Problem, TooDeep
-from piped.processors._pools import Deadline, Fallback, Workers, fallback_of, wrong_pool
+from piped.errors import BatonError, Problem
+from piped.processors._alternatives import not_one_of
+from piped.processors._pools import Deadline, Fallback, Workers, at_workers, wrong_pool
 from piped.processors._running import certain, last, name_of, waits
 from piped.processors._shown import shown
 from piped.spec import (
@@ -87,10 +88,8 @@ class RunPipeline(InputOutputProcessor):
         return () if self.workers is not None else certain(self, self.pipeline)
 
     def check(self) -> Iterable[Problem]:
-        if (self.pipeline is None) is (self.pipeline_path is None):
-            got = "neither" if self.pipeline is None else "both"
-            what = f"expected exactly one of 'pipeline' and 'pipeline_path', got {got}"
-            yield Problem("exactly-one", what, at="" if self.pipeline is None else "pipeline_path")
+        if wrong := not_one_of("pipeline", self.pipeline, "pipeline_path", self.pipeline_path):
+            yield wrong
         if self.trace_path == "":
             what = "expected a path for 'trace_path', got '', which is the whole baton"
             yield Problem("wrong-value", what, at="trace_path")
@@ -100,10 +99,10 @@ class RunPipeline(InputOutputProcessor):
         yield from wrong_pool(self, ("pipeline", self.pipeline))
 
     def call(self) -> Callable[[Any, Baton], Any]:
-        if self.workers is not None:
-            return self._call_of_workers(self.workers)
-        find = self._finder()
         take = last if self.only_last_result else list
+        if self.workers is not None:
+            return self._call_of_workers(self.workers, take)
+        find = self._finder()
 
         def call(value: Any, baton: Baton) -> Any:
             return take(find(baton).now(value))
@@ -119,21 +118,15 @@ class RunPipeline(InputOutputProcessor):
             return traced_call
         return async_call if self.is_async else call
 
-    def _call_of_workers(self, pool: PoolName) -> Callable[[Any, Baton], Any]:
+    def _call_of_workers(
+        self, pool: PoolName, take: Callable[[list[Any]], Any]
+    ) -> Callable[[Any, Baton], Any]:
         named = self._named()
-        take = last if self.only_last_result else list
-        deadline_s, has_fallback = self.deadline, self.on_failure == "fallback"
+        send = at_workers(self, take, falls_back=self.on_failure == "fallback")
 
-        async def call(value: Any, baton: Baton) -> Any:
-            name, front = named(baton), pool.value
-            try:
-                return take(await front.call(name, value, deadline_s))
-            except TooDeep:
-                raise
-            except Exception:
-                if has_fallback:
-                    return fallback_of(self, front)
-                raise
+        def call(value: Any, baton: Baton) -> Any:
+            name = named(baton)
+            return send(pool.value, name, value)
 
         return call
 

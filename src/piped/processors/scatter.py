@@ -13,7 +13,6 @@ from piped.processors._failure import report_of
 from piped.processors._pools import (
     Deadline,
     Fallback,
-    Front,
     OnFailure,
     Outcome,
     Workers,
@@ -21,6 +20,7 @@ from piped.processors._pools import (
     each_of,
     fallback_of,
     first_of,
+    outcome_of,
     wrong_pool,
 )
 from piped.processors._running import last, name_of, shallow, waits
@@ -69,12 +69,12 @@ class _Way:
             return None, error
 
     async def later(self, value: Any) -> Outcome:
-        try:
-            return last(await self.pipeline(value)), None
-        except TooDeep:
-            raise
-        except Exception as error:
-            return None, error
+        return await outcome_of(self.pipeline(value))
+
+    def report(self, error: Exception) -> dict[str, Any]:
+        """Tell of its part, which has failed."""
+        path = None if self.output_path is None else str(self.output_path)
+        return {"pipeline": self.name, "output_path": path, "error": report_of(error)}
 
 
 Sent: TypeAlias = tuple[_Way, Any]
@@ -133,10 +133,10 @@ class ScatterGather(Processor):
         return tuple(name_of(each.pipeline) for each in self.mapping if self._source(each) == "")
 
     def check(self) -> Iterable[Problem]:
-        inline = (
+        pipelines = (
             (f"mapping[{index}].pipeline", each.pipeline) for index, each in enumerate(self.mapping)
         )
-        yield from wrong_pool(self, *inline)
+        yield from wrong_pool(self, *pipelines)
         if not self.missing_path:
             what = "expected a path for 'missing_path', got '', which is the whole baton"
             yield Problem("wrong-value", what, at="missing_path")
@@ -172,41 +172,36 @@ class ScatterGather(Processor):
 
     def _step_of_workers(self, pool: PoolName) -> Step:
         given, deadline_s = self._given(), self.deadline
-        gather = self._with_fallbacks if self.on_failure == "fallback" else self._partial
+        put_missing = setter(self.missing_path)
 
-        async def step(baton: Baton) -> Baton:
+        async def with_all(baton: Baton) -> Baton:
             parts = given(baton)
-            results = await all_of(pool.value, _named(parts), deadline_s)
-            for (way, _), result in zip(parts, results, strict=True):
-                baton = way.put(baton, result)
-            return baton
+            return _put(baton, parts, await all_of(pool.value, _named(parts), deadline_s))
 
-        async def lenient_step(baton: Baton) -> Baton:
+        async def with_fallbacks(baton: Baton) -> Baton:
             parts, front = given(baton), pool.value
             outcomes = await each_of(front, _named(parts), deadline_s)
-            return gather(baton, parts, outcomes, front)
+            results = (
+                result if error is None else fallback_of(self, front) for result, error in outcomes
+            )
+            return _put(baton, parts, results)
 
-        return step if self.on_failure == "raise" else lenient_step
+        async def with_some(baton: Baton) -> Baton:
+            parts, missing = given(baton), []
+            outcomes = await each_of(pool.value, _named(parts), deadline_s)
+            for (way, _), (result, error) in zip(parts, outcomes, strict=True):
+                if error is None:
+                    baton = way.put(baton, result)
+                else:
+                    missing.append(way.report(error))
+            return put_missing(baton, missing)
 
-    def _with_fallbacks(
-        self, baton: Baton, parts: list[Sent], outcomes: list[Outcome], front: Front
-    ) -> Baton:
-        for (way, _), (result, error) in zip(parts, outcomes, strict=True):
-            baton = way.put(baton, result if error is None else fallback_of(self, front))
-        return baton
-
-    def _partial(
-        self, baton: Baton, parts: list[Sent], outcomes: list[Outcome], _front: Front
-    ) -> Baton:
-        missing = []
-        for (way, _), (result, error) in zip(parts, outcomes, strict=True):
-            if error is None:
-                baton = way.put(baton, result)
-            else:
-                path = None if way.output_path is None else str(way.output_path)
-                part = {"pipeline": way.name, "output_path": path}
-                missing.append({**part, "error": report_of(error)})
-        return setter(self.missing_path)(baton, missing)
+        steps: dict[OnFailure, Step] = {
+            "raise": with_all,
+            "fallback": with_fallbacks,
+            "partial": with_some,
+        }
+        return steps[self.on_failure]
 
     def _given(self) -> Callable[[Baton], list[Sent]]:
         """Return what finds, for a baton, the ways to go and what goes them."""
@@ -240,6 +235,10 @@ def _gather(baton: Baton, parts: list[Sent], outcomes: list[Outcome]) -> Baton:
     failures = [error for _, error in outcomes if error is not None]
     if failures:
         raise first_of(failures)
-    for (way, _), (result, _) in zip(parts, outcomes, strict=True):
+    return _put(baton, parts, (result for result, _ in outcomes))
+
+
+def _put(baton: Baton, parts: list[Sent], results: Iterable[Any]) -> Baton:
+    for (way, _), result in zip(parts, results, strict=True):
         baton = way.put(baton, result)
     return baton

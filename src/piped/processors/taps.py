@@ -12,14 +12,7 @@ from piped.batons import MISSING, Baton, BatonPath, getter
 from piped.errors import QueueFull
 from piped.processors._running import later, name_of, shallow
 from piped.processors._tally import Tally
-from piped.spec import (
-    Dependency,
-    Meta,
-    PipelineName,
-    Processor,
-    Step,
-    processor,
-)
+from piped.spec import Dependency, Meta, PipelineName, Processor, Step, processor
 
 CONTAINERS: Final = (dict, list, tuple, set, bytearray)
 

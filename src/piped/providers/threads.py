@@ -32,14 +32,25 @@ class Executor:
     """
 
     def __init__(self, size: int, max_waiting: int) -> None:
-        self.running = 0
         self.waiting = 0
         self._size, self._max_waiting = size, max_waiting
         self._places = asyncio.Semaphore(size)
         self._works: SimpleQueue[Work | None] = SimpleQueue()  # of those that have a place
+        self._running: set[asyncio.Future[Outcome]] = set()
+        self._left: set[asyncio.Future[Outcome]] = set()  # of these, what nobody waits for
         self._loop = asyncio.get_running_loop()
         self._threads = 0
         self._is_closed = False
+
+    @property
+    def running(self) -> int:
+        """How many threads are busy."""
+        return len(self._running)
+
+    @property
+    def stuck(self) -> int:
+        """How many of them were left by who had called them."""
+        return len(self._left)
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Call a function in a thread, with the context variables of now, and return its result.
@@ -63,18 +74,23 @@ class Executor:
         except ResourceError:
             self._places.release()
             raise
-        result, error = await self._start(call)
+        future = self._start(call)
+        try:
+            result, error = await future
+        except asyncio.CancelledError:
+            self._left |= self._running & {future}
+            raise
         if error is not None:
             try:
                 raise error
             finally:
-                del error  # its traceback holds this frame
+                del error, future  # its traceback holds this frame
         value: T = result
         return value
 
     def _start(self, call: Callable[[], Any]) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self.running += 1
+        self._running.add(future)
         self._works.put((call, future))
         return future
 
@@ -102,7 +118,8 @@ class Executor:
             del work, call, future, outcome  # or it would keep the last baton until the next
 
     def _done(self, future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-        self.running -= 1
+        self._running.discard(future)
+        self._left.discard(future)
         self._places.release()
         if not future.done():
             future.set_result(outcome)

@@ -232,10 +232,6 @@ class Provider:
         """Return what it needs whenever it runs, though it brings no batons."""
         return ()
 
-    def in_threads(self) -> Iterable[Dependency[Any]]:
-        """Return the pipelines that it runs outside of the event loop."""
-        return ()
-
     def listens(self, needed: Set[str]) -> Iterable[tuple[str, str]]:
         """Yield each address that it binds, and the path, below its own, of what binds it.
 

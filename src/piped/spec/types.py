@@ -31,11 +31,11 @@ Size = NewType("Size", int)
 
 UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3}
-ELSEWHERE: Final = "write the steps below 'pipelines', and name that pipeline here"
-"""The hint where steps stand in place of a name, outside of pipelines."""
-
 POOLS: Final = "workers."
 """What the resources of pools begin with."""
+
+ELSEWHERE: Final = "write the steps below 'pipelines', and name that pipeline here"
+"""The hint where steps stand in place of a name, outside of pipelines."""
 
 SIZES.update({"KB": 10**3, "MB": 10**6, "GB": 10**9})
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from piped.app import Service, blueprint_of
+from piped.blueprint import Blueprint
 from piped.testing._stage import DOCUMENT, Stage, until
-from piped.workers.spawn import pool_of
+from piped.workers.pool import pool_of
 
 
 class Member:
@@ -112,7 +113,7 @@ class Fleet:
     def _holders(self) -> list[str]:
         return [each.name for each in self.front.workers() if each.in_flight]
 
-    def _blueprint(self) -> Any:
+    def _blueprint(self) -> Blueprint:
         blueprint = blueprint_of(self._file, self._overrides)
         assert not blueprint.errors, "\n".join(map(str, blueprint.errors))
         return blueprint

@@ -66,12 +66,12 @@ async def play(baton: dict[str, Any]) -> dict[str, Any]:
     return await _STAGES[baton["stage"]].play(baton)
 
 
-async def until(holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+async def until(holds: Callable[[], object]) -> None:
     """Wait until something holds.
 
     Raises:
-        TimeoutError: It does not in that time.
+        TimeoutError: It does not within ``PATIENCE_S``.
     """
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - nothing tells of what is looked at
             await asyncio.sleep(POLL_S)

@@ -37,8 +37,6 @@ from piped.workers.errors import (
 
 Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Fleet]]
 
-MIB = 1 << 20
-
 
 class PoolSuite:
     """What every pool promises; each test runs a whole document."""
@@ -48,7 +46,7 @@ class PoolSuite:
     workers: ClassVar[tuple[str, ...]] = ()
     """The workers that are started beside the front; none where it does the work itself."""
 
-    big_bytes: ClassVar[int] = 2 * MIB
+    big_bytes: ClassVar[int] = 2 << 20
     """How big a baton is that has to cross."""
 
     @pytest.fixture

@@ -10,19 +10,17 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
 from typing import Any, Final
 
 import structlog
 
-from piped.engine.journey import journey
 from piped.errors import Misconfigured, Unavailable
 from piped.providers.processes.child import told
-from piped.workers.crossing import Format
+from piped.providers.threads import Executor
+from piped.workers.crossing import Crossing, Format
 from piped.workers.errors import ChildDied
-from piped.workers.failures import Failure
+from piped.workers.failures import Failure, Passed
+from piped.workers.frames import Work
 from piped.workers.offspring import Job, Offspring
 
 START_S: Final = 30.0
@@ -38,95 +36,75 @@ log = structlog.get_logger("piped.workers")
 
 
 class Threads:
-    """Runs pipelines that never wait, each in a thread of its own.
+    """Runs parts of pipelines that never wait, each in a thread of its own."""
 
-    A thread cannot be stopped: who is cancelled leaves it running, and its place is taken until it
-    ends.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._executor = ThreadPoolExecutor(size, thread_name_prefix="part")
-        self._awaited = 0
-        self.stuck = 0  # threads whose callers have left them
+    def __init__(self, size: int, format: Format) -> None:  # noqa: A002 - as the document names it
+        self._executor = Executor(size, max_waiting=sys.maxsize)  # no worker has more than it can
+        self._crossing = Crossing(format)
 
     @property
-    def busy(self) -> int:
-        """How many places are taken."""
-        return self._awaited + self.stuck
+    def stuck(self) -> int:
+        """How many threads are left that run on."""
+        return self._executor.stuck
 
-    async def run(self, pipeline: Any, value: Any) -> list[Any]:
-        """Send a value through a pipeline, and return the pipeline's results."""
-        loop = asyncio.get_running_loop()
-        running = self._executor.submit(copy_context().run, _now, pipeline, value)
-        self._awaited += 1
-        try:
-            return await asyncio.wrap_future(running)
-        except asyncio.CancelledError:
-            if not running.cancel() and not running.done():
-                self.stuck += 1
-                running.add_done_callback(lambda _: self._left(loop))
-            raise
-        finally:
-            self._awaited -= 1
+    async def run(self, work: Work, pipeline: Any) -> bytes:
+        """Run a part, and return its encoded results."""
+        value = self._crossing.decode(work.payload)
+        return self._crossing.encode(list(await self._executor.run(_now, pipeline, value)))
 
-    def _left(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):  # the loop may be closed before the thread ends
-            loop.call_soon_threadsafe(self._unstick)
-
-    def _unstick(self) -> None:
-        self.stuck -= 1
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """Start no more, and wait for nobody."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.close()
 
 
 def _now(pipeline: Any, value: Any) -> list[Any]:
     try:
         results: list[Any] = pipeline.now(value)
-    except StopIteration as error:  # no future takes one: who waits would wait for ever
+    except StopIteration as error:  # no coroutine can raise one
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
     return results
 
 
 class Children:
-    """Runs pipelines in processes that read the same document; each is started when it is needed.
+    """Runs parts in processes that read the same document; each is started when it is needed.
 
     Args:
         document: The file.
         overrides: Texts of the form ``path:value``.
         pool: The name of the pool whose pipelines they run.
         size: How many there may be.
+        format: How batons cross.
     """
 
-    def __init__(self, document: str, overrides: Sequence[str], pool: str, size: int) -> None:
+    def __init__(
+        self,
+        document: str,
+        overrides: Sequence[str],
+        pool: str,
+        size: int,
+        format: Format,  # noqa: A002 - as the document names it
+    ) -> None:
         self._command = (*COMMAND, pool, os.path.abspath(document), *overrides)
-        self._pool = pool
+        self._pool, self._format = pool, format
         self._slots = asyncio.Semaphore(size)
         self._all: set[Offspring] = set()
         self._idle: list[Offspring] = []
-        self._deaths = 0  # since a part was done
+        self._pause_s = 0.0  # after the last death, since a part was done
         self._start_at = 0.0
         self._is_closed = False
-        self.stuck = 0  # processes that were killed and are not yet gone
 
     @property
-    def busy(self) -> int:
-        """How many processes there are that cannot be given a part now."""
-        return len(self._all) - len(self._idle)
+    def stuck(self) -> int:
+        """How many processes were killed and are not yet gone."""
+        return sum(each.is_stuck for each in self._all)
 
-    async def run(
-        self,
-        pipeline: str,
-        payload: bytes,
-        format: Format,  # noqa: A002 - as the document names it
-        key: str = "",
-    ) -> bytes | Failure:
-        """Send an encoded baton through a pipeline; return its encoded results, or its failure.
+    async def run(self, work: Work, pipeline: Any) -> bytes:
+        """Run a part in a process, which has the pipeline too; return its encoded results.
 
         Who is cancelled, or has waited long enough, kills the process that runs it.
 
         Raises:
+            Passed: The pipeline has failed.
             ChildDied: The process has ended before the pipeline has.
             Misconfigured: No process can be started; what it has written is in the text.
             Unavailable: A process was not ready in time, or they are closed.
@@ -137,15 +115,19 @@ class Children:
             child = self._idle.pop() if self._idle else await self._new()
             if not child.is_ready:
                 await self._start(child)
-            answer = await child.ask(Job(pipeline, payload, format, key, journey.get()))
+            answer = await child.ask(
+                Job(work.pipeline, work.payload, self._format, work.key, work.journey)
+            )
         except BaseException as error:
             if not isinstance(error, asyncio.CancelledError):
                 self._note_death()
             self._give_up(child)
             raise
-        self._deaths = 0
+        self._pause_s = 0.0
         self._idle.append(child)
         self._slots.release()
+        if isinstance(answer, Failure):
+            raise Passed(answer)
         return answer
 
     async def close(self) -> None:
@@ -195,7 +177,6 @@ class Children:
         if child is None or child.gone.is_set():
             self._slots.release()
             return
-        self.stuck += 1
         child.is_stuck = True
         child.kill()
 
@@ -205,10 +186,8 @@ class Children:
             self._idle.remove(child)
             log.warning("idle process died", pool=self._pool, pid=child.pid, how=told(child.code))
         if child.is_stuck:
-            self.stuck -= 1
             self._slots.release()
 
     def _note_death(self) -> None:
-        pause_s = min(PAUSE_S * 2.0 ** min(self._deaths, 10), LONGEST_PAUSE_S)
-        self._deaths += 1
-        self._start_at = asyncio.get_running_loop().time() + pause_s
+        self._pause_s = min(max(PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+        self._start_at = asyncio.get_running_loop().time() + self._pause_s

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from piped.workers.frames import Back, Beat, Cancel, Died, Go, Ping, Started, Work
-from piped.workers.ledger import MISSED_S, Ledger, begin
+from piped.workers.ledger import MISSED_S, Ledger
 from piped.workers.parts import POISON_DEATHS, Budget, Part, Peer
 
 log = structlog.get_logger("piped.workers")
@@ -54,7 +54,7 @@ class Dispatcher(Ledger):
             if part is None or part.holder is not peer or part.attempt != attempt:
                 self._link.send(peer.address, Cancel(id_, attempt))
                 return
-            begin(part)
+            part.begin()
             part.lease_until = peer.heard + self._rules.lease
             if self._must_ask(part):
                 self._link.send(peer.address, Go(id_, attempt))
@@ -87,10 +87,9 @@ class Dispatcher(Ledger):
         peer = self.peers.pop(address, None)
         if peer is None:
             return
-        peer.is_gone = True
         self._ready.pop(address, None)
         if (running := peer.running) is not None:
-            begin(running)
+            running.begin()
         held = list(peer.holding.values())
         peer.holding.clear()
         if peer.is_draining and not held:
@@ -109,18 +108,8 @@ class Dispatcher(Ledger):
     # What becomes of parts.
 
     def _send(self, part: Part, peer: Peer, now: float) -> None:
-        part.attempt += 1
-        part.holder = peer
-        part.holders[part.attempt] = peer.address
-        part.is_started = False
+        self._give(part, peer, part.attempt + 1, now)
         part.lease_until = now + self._rules.lease
-        peer.holding[part.id] = part
-        self._in_flight[part.id] = part
-        if part.attempt == 1:
-            self.counters.waits += 1
-            self.counters.wait_s += now - part.since
-        else:
-            self.counters.redelivered += 1
         work = Work(
             part.id,
             part.attempt,
@@ -147,18 +136,16 @@ class Dispatcher(Ledger):
                 self.counters.failed += 1
                 self._fail(part, self._attempts_used(part))
             # Else one that was frozen may answer yet, until the deadline.
-        elif is_death or not part.is_started:
-            self._again.appendleft(part)
-        else:
-            self._try_again(part)
-
-    def _try_again(self, part: Part) -> None:
-        credits_ = sum(peer.capacity for peer in self.peers.values())
-        if self._budget.take(self._loop.time(), credits_):
+        elif is_death or not part.is_started or self._may_try_again():
             self._again.appendleft(part)
         else:
             self.counters.delayed += 1
             self._delayed.append(part)
+
+    def _may_try_again(self) -> bool:
+        """Take a retry out of the budget, if there is one."""
+        credits_ = sum(peer.capacity for peer in self.peers.values())
+        return self._budget.take(self._loop.time(), credits_)
 
     def _pump(self) -> None:
         """Give waiting parts to workers with room."""
@@ -209,10 +196,8 @@ class Dispatcher(Ledger):
 
     def sweep(self, now: float, late_s: float = 0.0) -> None:
         super().sweep(now, late_s)
-        for _ in range(len(self._delayed)):
-            part = self._delayed.popleft()
-            if not part.is_closed:
-                self._try_again_later(part, now)
+        while self._delayed and (self._delayed[0].is_closed or self._may_try_again()):
+            self._again.append(self._delayed.popleft())
         self._drop_closed()
         self._pump()
 
@@ -229,7 +214,7 @@ class Dispatcher(Ledger):
                 continue
             is_silent = True
             if part is running:
-                begin(part)
+                part.begin()
             del peer.holding[part.id]
             peer.leaked[part.id] = part.attempt
             if not part.is_closed and part.holder is peer:
@@ -247,13 +232,6 @@ class Dispatcher(Ledger):
             self._ready.pop(peer.address, None)
             silent_s = round(now - peer.heard, 3)
             log.warning("worker is silent", pool=self.name, worker=peer.name, silent_s=silent_s)
-
-    def _try_again_later(self, part: Part, now: float) -> None:
-        credits_ = sum(peer.capacity for peer in self.peers.values())
-        if self._budget.take(now, credits_):
-            self._again.append(part)
-        else:
-            self._delayed.append(part)
 
     def _drop_closed(self) -> None:
         """Forget the parts that were closed while they waited, once they are many."""

@@ -5,6 +5,9 @@ PipedError
 │   └── CannotCross         a baton is not made of plain data only
 ├── Unavailable
 │   └── NoWorkers           nobody is there to do it
+├── DeadlineExceeded
+│   └── NeverRan            no worker had it before its time was over
+├── NotServed               its pool does not serve its pipeline
 ├── PartSetAside            it has killed too many workers
 ├── AttemptsUsed            it was tried as often as it may be
 ├── ChildDied               the process that ran it is dead

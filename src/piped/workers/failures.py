@@ -45,6 +45,14 @@ class Failure(msgspec.Struct, array_like=True):
     retry_after_s: float | None = None
     cause: Failure | None = None
 
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
+    @property
+    def place(self) -> str:
+        """Where it was raised: a step, and its place in the document; '' where it is not known."""
+        return next((each[3:] for each in self.notes if each.startswith(PLACE)), "")
+
 
 class Passed(PipedError):
     """Raised in place of an exception that is plain data already, and is told as it is."""
@@ -109,9 +117,8 @@ def error_of(failure: Failure, worker: str) -> Exception:
 
 
 def _remote(failure: Failure, worker: str) -> RemoteError:
-    place = next((each[3:] for each in failure.notes if each.startswith(PLACE)), "")
     name, message, notes = failure.type_name, failure.message, failure.notes
-    return RemoteError(name, message, worker=worker, place=place, notes=notes)
+    return RemoteError(name, message, worker=worker, place=failure.place, notes=notes)
 
 
 def _anew(failure: Failure) -> Exception | None:

@@ -30,36 +30,36 @@ class Front:
         self._crossing = Crossing(pool.format)
         self._served = pool.served
         self._loop = asyncio.get_running_loop()
-        self.dispatcher = kind(pool.name, pool, link, self._results, self._set_aside)
+        self.ledger = kind(pool.name, pool, link, self._results, self._set_aside)
         self._jobs: Jobs | None = None
 
     def __repr__(self) -> str:
-        return f"<Front of {self.name}: {self.dispatcher.pending} parts>"
+        return f"<Front of {self.name}: {self.ledger.pending} parts>"
 
     @property
     def counters(self) -> Counters:
         """What has become of the parts so far."""
-        return self.dispatcher.counters
+        return self.ledger.counters
 
     @property
     def depth(self) -> int:
         """How many parts wait for a worker."""
-        return self.dispatcher.depth
+        return self.ledger.depth
 
     @property
     def in_flight(self) -> int:
         """How many parts are with workers."""
-        return self.dispatcher.in_flight
+        return self.ledger.in_flight
 
     @property
     def bytes_pending(self) -> int:
         """How many bytes the parts that are not ended have together."""
-        return self.dispatcher.pending_bytes
+        return self.ledger.pending_bytes
 
     @property
     def is_served(self) -> bool:
         """Whether there is a worker that is alive, as far as is known."""
-        return self.dispatcher.is_served
+        return self.ledger.is_served
 
     def workers(self) -> list[WorkerState]:
         """Return the workers that are known."""
@@ -76,7 +76,7 @@ class Front:
                 peer.failed,
                 now - peer.heard,
             )
-            for peer in self.dispatcher.peers.values()
+            for peer in self.ledger.peers.values()
         ]
 
     def call(
@@ -101,7 +101,7 @@ class Front:
         payload = self._crossing.encode(value)
         if deadline_s is None:
             deadline_s = self._deadline_s
-        return self.dispatcher.submit(pipeline, payload, deadline_s, key)
+        return self.ledger.submit(pipeline, payload, deadline_s, key)
 
     async def submit(self, pipeline: str, value: Any, *, key: str = "", then: str = "") -> str:
         """Queue a job, and return its key once it is on the disk; the same key twice is one job.

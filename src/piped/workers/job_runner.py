@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -34,9 +33,7 @@ class Calls(Protocol):
     @property
     def is_served(self) -> bool: ...
 
-    def call(
-        self, pipeline: str, value: Any, deadline_s: float | None = None, *, key: str = ""
-    ) -> asyncio.Future[list[Any]]:
+    def call(self, pipeline: str, value: Any, *, key: str) -> asyncio.Future[list[Any]]:
         """Send a part to the workers; see ``Front``."""
 
 
@@ -63,8 +60,7 @@ class JobRunner:
     store: JobStore
     call_pipeline: Callable[[str, Any], Awaitable[object]]
     attempts: int
-    deadline_s: float | None
-    jitter: Callable[[float, float], float] = random.uniform
+    jitter: Callable[[float, float], float]
     counters: JobCounters
 
     async def run(self, job: Job) -> None:
@@ -77,7 +73,7 @@ class JobRunner:
             return
         try:
             value = Crossing(job.format).decode(job.payload)
-            results = await self.front.call(job.pipeline, value, self.deadline_s, key=job.key)
+            results = await self.front.call(job.pipeline, value, key=job.key)
         except Exception as error:
             await self._treat(job, error)
             return

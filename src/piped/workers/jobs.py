@@ -12,8 +12,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import structlog
 
@@ -23,8 +22,6 @@ from piped.workers.crossing import Crossing, Format
 from piped.workers.failures import failure_of
 from piped.workers.job_runner import Calls, JobCounters, JobRunner
 from piped.workers.store import Job, JobStore, NotStored, fail_if_unfit
-
-__all__ = ["JobCounters", "Jobs"]
 
 POLL_S: Final = 1.0
 """How soon a job is noticed that another process has queued."""
@@ -36,17 +33,16 @@ log = structlog.get_logger("piped.jobs")
 
 
 class Jobs:
-    """The jobs of a pool, run while it is entered: the oldest first, some at the same time.
+    """The jobs of a pool: the oldest are run first, some at the same time.
 
     Args:
         front: Who does the work.
-        store: What keeps the jobs; it is closed at the end.
+        store: What keeps the jobs; it is closed when they are run no more.
         call_pipeline: Runs a pipeline of this process, ``then``, with ``{key, pipeline, result}``.
         attempts: How often a job may be begun.
         concurrency: How many jobs run at the same time.
         format: How batons are kept.
-        deadline_s: How long one attempt may take; as the pool says if not given.
-        drain_s: How long what runs has to end when this is left.
+        drain_s: How long what runs has to end when no more are to be run.
     """
 
     def __init__(
@@ -58,7 +54,6 @@ class Jobs:
         attempts: int = 3,
         concurrency: int = 64,
         format: Format = "json",  # noqa: A002 - as the document names it
-        deadline_s: float | None = None,
         drain_s: float = 25.0,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
@@ -71,7 +66,6 @@ class Jobs:
             store=store,
             call_pipeline=call_pipeline,
             attempts=attempts,
-            deadline_s=deadline_s,
             jitter=jitter,
             counters=self.counters,
         )
@@ -81,24 +75,26 @@ class Jobs:
         self._is_stopping = False
         self._is_readable = True
         self._group: asyncio.TaskGroup | None = None
-        self._life = self._lived()
-
-    async def __aenter__(self) -> Self:
-        await self._life.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._life.__aexit__(kind, error, traceback)
 
     @property
     def running(self) -> int:
         """How many jobs run now."""
         return len(self._running)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run the jobs while this is entered."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                taking = self._group.create_task(self._run_all(), name="take jobs")
+                yield
+                self._is_stopping = True
+                self._wake.set()
+                await taking
+                await self._drain()
+        finally:
+            self._group = None
+            await self._store.close()
 
     async def submit(self, pipeline: str, value: Any, *, key: str = "", then: str = "") -> str:
         """Queue a job, and return its key once it is on the disk; the same key twice is one job.
@@ -167,20 +163,6 @@ class Jobs:
         except NotStored as error:
             self.counters.dropped += 1
             log.error("part not kept", pool=self._front.name, key=job.key, reason=str(error))
-
-    @asynccontextmanager
-    async def _lived(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.TaskGroup() as self._group:
-                taking = self._group.create_task(self._run_all(), name="take jobs")
-                yield
-                self._is_stopping = True
-                self._wake.set()
-                await taking
-                await self._drain()
-        finally:
-            self._group = None
-            await self._store.close()
 
     async def _drain(self) -> None:
         """Wait for what runs; what does not end in time is begun again in the next life."""

@@ -7,7 +7,7 @@ The rules that hold whatever carries the parts; nothing here opens or waits:
 * There are no more parts than the document allows.
 
 Which worker gets a part, and what becomes of it when that worker is silent, is for the kinds of
-ledgers to say: see ``dispatcher.py``, and ``nats/dispatcher.py``.
+ledgers to say: see ``dispatcher.py``, and ``nats/ledger.py``.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ log = structlog.get_logger("piped.workers")
 class Rules(Protocol):
     """What the document says of a pool."""
 
-    @property
-    def deadline(self) -> float: ...
     @property
     def lease(self) -> float: ...
     @property
@@ -102,7 +100,7 @@ class Ledger:
         self._new_id = Ids()
         self._life = self._new_id()
         self._open: dict[bytes, Part] = {}
-        self._in_flight: dict[bytes, Part] = {}
+        self._in_flight: set[Part] = set()  # those that are with workers
         self._closed = Closed()
         self._tick_s = min(max(rules.lease / 8, SHORTEST_TICK_S), LONGEST_TICK_S)
         self._timer: asyncio.TimerHandle | None = None
@@ -212,7 +210,8 @@ class Ledger:
             log.error("worker refused", pool=self.name, worker=hello.name, reason=what)
             self._link.send(address, Refusal(what))
             return
-        self._link.send(address, self._greeting(version))
+        rules = self._rules
+        self._link.send(address, Welcome(version, self._life, rules.lease, rules.format))
         known = self.peers.get(address)
         if known is not None:  # it has not heard yet that it is welcome, or only says that it lives
             known.heard, known.capacity = self._loop.time(), hello.capacity
@@ -228,9 +227,6 @@ class Ledger:
             log.info("worker came", pool=self.name, worker=peer.name, pid=peer.pid)
         if self._timer is None:
             self._arm(self._tick_s)
-
-    def _greeting(self, version: int) -> Welcome:
-        return Welcome(version, self._life, self._rules.lease, self._rules.format)
 
     def _answered(self, peer: Peer, answer: Answer) -> None:
         peer.capacity = answer.capacity
@@ -313,10 +309,22 @@ class Ledger:
         """
         return self._rules.attempts == 1 or part.attempt > 1
 
+    def _give(self, part: Part, peer: Peer, attempt: int, now: float) -> None:
+        """Note that a worker has a part from now on."""
+        part.holder, part.attempt, part.is_started = peer, attempt, False
+        part.holders[attempt] = peer.address
+        peer.holding[part.id] = part
+        self._in_flight.add(part)
+        if attempt == 1:
+            self.counters.waits += 1
+            self.counters.wait_s += now - part.since
+        else:
+            self.counters.redelivered += 1
+
     def _release(self, part: Part) -> None:
         """Take a part from its holder, who may still answer it."""
         part.holder = None
-        self._in_flight.pop(part.id, None)
+        self._in_flight.discard(part)
 
     def _attempts_used(self, part: Part) -> AttemptsUsed:
         times = "once" if part.starts == 1 else f"{part.starts} times"
@@ -345,7 +353,7 @@ class Ledger:
         self._open.pop(part.id, None)
         self.pending -= 1
         self.pending_bytes -= part.size
-        self._in_flight.pop(part.id, None)
+        self._in_flight.discard(part)
         holder = part.holder
         if holder is not None and part.id in holder.holding:  # it works for nothing
             self._link.send(holder.address, Cancel(part.id, part.attempt))
@@ -409,13 +417,6 @@ class Ledger:
         for part in list(self._open.values()):
             self.counters.failed += 1
             self._fail(part, error)
-
-
-def begin(part: Part) -> None:
-    """Note that the holder of a part has begun with it."""
-    if not part.is_started:
-        part.is_started = True
-        part.starts += 1
 
 
 def _settle(future: asyncio.Future[Any], error: Exception) -> None:

@@ -14,21 +14,21 @@ ADDRESS: Final = b"local"
 
 
 class LocalLink:
-    """Carries frames between a dispatcher and the one worker of this process, in turns."""
+    """Carries frames between a ledger and the one worker of this process, in turns."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._dispatcher: Ledger | None = None
+        self._ledger: Ledger | None = None
         self._worker: Worker | None = None
         self._to_worker: deque[ToWorker] = deque()
         self._to_front: deque[ToFront] = deque()
         self._is_scheduled = False
 
-    def open(self, dispatcher: Ledger, worker: Worker) -> None:
+    def open(self, ledger: Ledger, worker: Worker) -> None:
         """Make the two known to each other."""
-        self._dispatcher, self._worker = dispatcher, worker
-        hello = Hello(SPOKEN, dispatcher.name, "local", capacity=worker.capacity)
-        dispatcher.receive(ADDRESS, hello)
+        self._ledger, self._worker = ledger, worker
+        hello = Hello(SPOKEN, ledger.name, "local", capacity=worker.capacity)
+        ledger.receive(ADDRESS, hello)
 
     def send(self, address: bytes, frame: ToWorker) -> None:
         """Give a frame to the worker in the next turn."""
@@ -36,7 +36,7 @@ class LocalLink:
         self._schedule()
 
     def answer(self, frame: ToFront) -> None:
-        """Give a frame to the dispatcher in the next turn."""
+        """Give a frame to the ledger in the next turn."""
         self._to_front.append(frame)
         self._schedule()
 
@@ -47,7 +47,7 @@ class LocalLink:
 
     def _turn(self) -> None:
         self._is_scheduled = False
-        assert self._dispatcher is not None
+        assert self._ledger is not None
         assert self._worker is not None
         for _ in range(len(self._to_worker)):
             frame = self._to_worker.popleft()
@@ -56,4 +56,4 @@ class LocalLink:
             elif isinstance(frame, Welcome):
                 self._worker.lease_s = frame.lease_s
         for _ in range(len(self._to_front)):
-            self._dispatcher.receive(ADDRESS, self._to_front.popleft())
+            self._ledger.receive(ADDRESS, self._to_front.popleft())

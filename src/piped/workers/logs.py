@@ -21,20 +21,31 @@ LEVELS: Final = {name.lower(): number for name, number in logging.getLevelNamesM
 log = structlog.get_logger("piped.workers")
 
 
+class Lines:
+    """Cuts what comes bit by bit into lines; ``rest`` is what no line feed has ended yet."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def cut(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that end in a chunk."""
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if len(self.rest) > LONGEST:
+            lines.append(self.rest)
+            self.rest = b""
+        return lines
+
+
 async def retell(read: Callable[[], Awaitable[bytes]], worker: str) -> None:
     """Log each line that a worker writes, with its name, until ``read`` gives nothing more.
 
     Lines of our own form keep their logger, level and keys; others are told as text.
     """
-    rest = b""
+    lines = Lines()
     while chunk := await read():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for each in lines:
+        for each in lines.cut(chunk):
             tell(each, worker)
-        if len(rest) > LONGEST:
-            tell(rest, worker)
-            rest = b""
-    tell(rest, worker)
+    tell(lines.rest, worker)
 
 
 def tell(line: bytes, worker: str) -> None:

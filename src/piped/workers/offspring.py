@@ -7,22 +7,19 @@ child that reads the end of its pipe instead is an orphan, and dies at once.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
 from piped.errors import visible
-from piped.providers.processes.child import refusal, told
+from piped.providers.processes.child import kill_group, refusal, told
 from piped.workers.crossing import Format
 from piped.workers.errors import ChildDied
 from piped.workers.failures import Failure
 from piped.workers.frames import MAX_FRAME
-from piped.workers.logs import LONGEST, said_by, tell
+from piped.workers.logs import Lines, said_by, tell
 
 HEADER: Final = 4
 MAX_BYTES: Final = MAX_FRAME + 4096
@@ -94,7 +91,7 @@ class Offspring(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._answer: asyncio.Future[Said] | None = None
         self._buffer = bytearray()
-        self._rest = b""  # of its log
+        self._lines = Lines()  # of its log
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._linger: asyncio.TimerHandle | None = None
 
@@ -156,12 +153,7 @@ class Offspring(asyncio.SubprocessProtocol):
     def kill(self) -> None:
         """End it, whatever it does, and all that it has started."""
         if self.code is None:
-            self._kill_group()
-
-    def _kill_group(self) -> None:
-        if self.pid > 1:  # 0 and 1 would be our own group, and everybody
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            kill_group(self.pid)
 
     def _write(self, frame: bytes) -> None:
         if self._transport is not None:
@@ -180,15 +172,11 @@ class Offspring(asyncio.SubprocessProtocol):
             self._buffer += data
             self._read_frames()
         else:
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            for each in lines:
+            for each in self._lines.cut(data):
                 self._heard(each)
-            if len(self._rest) > LONGEST:
-                self._heard(self._rest)
-                self._rest = b""
 
     def process_exited(self) -> None:
-        self._kill_group()  # whoever is left of it
+        kill_group(self.pid)  # whoever is left of it
         assert self._transport is not None
         loop = asyncio.get_running_loop()
         self._linger = loop.call_later(LINGER_S, self._transport.close)
@@ -198,8 +186,7 @@ class Offspring(asyncio.SubprocessProtocol):
         if self._linger is not None:
             self._linger.cancel()
         self._transport.close()
-        self._heard(self._rest)
-        self._rest = b""
+        self._heard(self._lines.rest)
         self._end()
 
     def _heard(self, line: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -13,15 +12,13 @@ import structlog
 from piped.errors import Unavailable
 from piped.spec import Dependency
 from piped.workers.crossing import Crossing
-from piped.workers.failures import Failure, Passed
-from piped.workers.frames import Work
 from piped.workers.front import Front
 from piped.workers.local import LocalLink
 from piped.workers.pool import Pool
 from piped.workers.worker import Elsewhere, Worker
 
 if TYPE_CHECKING:
-    from piped.workers.blocking import Children, Threads
+    from piped.workers.zmq import DealerLink
 
 CLOSED: Final = "the pool is closed"
 
@@ -55,15 +52,15 @@ def open_worker(
 @asynccontextmanager
 async def open_jobs(pool: Pool, front: Front, service: Dependency[Any]) -> AsyncIterator[None]:
     """Have the jobs of a pool run, and what is set aside kept for those who look for it."""
+    if pool.role != "front":
+        yield
+        return
     from piped.workers.jobs import Jobs
     from piped.workers.store import JobStore, path_of
 
     async def call(pipeline: str, baton: Any) -> Any:
         return await service.value.call(pipeline, baton)
 
-    if pool.role != "front":
-        yield
-        return
     jobs = Jobs(
         *(front, JobStore(path_of(pool)), call),
         attempts=pool.attempts,
@@ -71,7 +68,7 @@ async def open_jobs(pool: Pool, front: Front, service: Dependency[Any]) -> Async
         format=pool.format,
         drain_s=pool.drain_s,
     )
-    async with jobs:
+    async with jobs.run():
         front.take_jobs(jobs)
         yield
 
@@ -84,15 +81,15 @@ async def open_local(pool: Pool) -> AsyncIterator[Front]:
     try:
         async with asyncio.TaskGroup() as group, elsewhere(pool) as runner:
             worker = worker_of(pool, link.answer, lambda: None, group, runner)
-            link.open(front.dispatcher, worker)
+            link.open(front.ledger, worker)
             worker.start()
             try:
                 yield front
             finally:
-                front.dispatcher.close(Unavailable(CLOSED))
+                front.ledger.close(Unavailable(CLOSED))
                 worker.close()
     finally:
-        front.dispatcher.close(Unavailable(CLOSED))
+        front.ledger.close(Unavailable(CLOSED))
 
 
 @asynccontextmanager
@@ -105,11 +102,11 @@ async def _open_router(pool: Pool) -> AsyncIterator[Front]:
     link = RouterLink(context)
     front = Front(pool, link)
     try:
-        link.open(pool.listen, front.dispatcher)
+        link.open(pool.listen, front.ledger)
         log.info("pool opened", pool=pool.name, address=link.address)
         yield front
     finally:
-        front.dispatcher.close(Unavailable(CLOSED))
+        front.ledger.close(Unavailable(CLOSED))
         link.close()
         await asyncio.to_thread(context.destroy, 0)
 
@@ -121,7 +118,7 @@ async def _open_dealer(pool: Pool) -> AsyncIterator[None]:
     from piped.workers.zmq import DealerLink
 
     context = zmq.Context()
-    link = DealerLink(context, pool.name, pool.worker_name or f"{pool.name}-{os.getpid()}")
+    link = DealerLink(context, pool.name, pool.known_as)
     try:
         async with asyncio.TaskGroup() as group, elsewhere(pool) as runner:
             worker = worker_of(pool, link.send, link.flush, group, runner)
@@ -138,7 +135,7 @@ async def _open_dealer(pool: Pool) -> AsyncIterator[None]:
         await asyncio.to_thread(context.destroy, 1000)
 
 
-async def _join(pool: Pool, link: Any, worker: Worker) -> None:
+async def _join(pool: Pool, link: DealerLink, worker: Worker) -> None:
     """Say Hello once all pipelines are there; one that uses this very pool waits for it first."""
     for each in pool.pipelines:
         await each.wait()
@@ -146,7 +143,7 @@ async def _join(pool: Pool, link: Any, worker: Worker) -> None:
     worker.start()
 
 
-async def _drain(link: Any, worker: Worker, drain_s: float) -> None:
+async def _drain(link: DealerLink, worker: Worker, drain_s: float) -> None:
     """End the acquaintance with the front, then the parts that are here."""
     try:
         async with asyncio.timeout(drain_s):
@@ -174,50 +171,12 @@ async def elsewhere(pool: Pool) -> AsyncIterator[Elsewhere | None]:
         return
     from piped.workers.blocking import Children, Threads
 
-    crossing = Crossing(pool.format)
+    runner: Children | Threads
     if pool.blocking == "process":
-        children = Children(*pool.document, pool.name, pool.slots)
-        try:
-            yield _InChildren(children, crossing)
-        finally:
-            await children.close()
-        return
-    threads = Threads(pool.slots)
+        runner = Children(*pool.document, pool.name, pool.slots, pool.format)
+    else:
+        runner = Threads(pool.slots, pool.format)
     try:
-        yield _InThreads(threads, crossing)
+        yield runner
     finally:
-        threads.close()
-
-
-class _InThreads:
-    """Runs parts in threads."""
-
-    def __init__(self, threads: Threads, crossing: Crossing) -> None:
-        self._threads, self._crossing = threads, crossing
-
-    @property
-    def stuck(self) -> int:
-        return self._threads.stuck
-
-    async def run(self, work: Work, pipeline: Any) -> bytes:
-        results = await self._threads.run(pipeline, self._crossing.decode(work.payload))
-        return self._crossing.encode(list(results))
-
-
-class _InChildren:
-    """Runs parts in child processes, which have the pipelines too."""
-
-    def __init__(self, children: Children, crossing: Crossing) -> None:
-        self._children, self._crossing = children, crossing
-
-    @property
-    def stuck(self) -> int:
-        return self._children.stuck
-
-    async def run(self, work: Work, pipeline: Any) -> bytes:
-        answer = await self._children.run(
-            work.pipeline, work.payload, self._crossing.format, work.key
-        )
-        if isinstance(answer, Failure):
-            raise Passed(answer)
-        return answer
+        await runner.close()

@@ -81,6 +81,12 @@ class Part:
         self.holder: Peer | None = None
         self.holders: dict[int, bytes] = {}  # their addresses by attempt, past ones too
 
+    def begin(self) -> None:
+        """Note that the holder has begun with it."""
+        if not self.is_started:
+            self.is_started = True
+            self.starts += 1
+
     def __repr__(self) -> str:
         return f"<Part {self.id.hex()[:8]} of '{self.pipeline}', attempt {self.attempt}>"
 
@@ -97,7 +103,6 @@ class Peer:
     heard: float = 0.0
     is_suspect: bool = False  # not heard of when it should have been
     is_draining: bool = False
-    is_gone: bool = False
     holding: dict[bytes, Part] = field(default_factory=dict)
     leaked: dict[bytes, int] = field(default_factory=dict)  # taken back, by id; not heard of since
     line: tuple[tuple[bytes, int], ...] = ()  # what it runs one after the other
@@ -116,7 +121,7 @@ class Peer:
     @property
     def has_room(self) -> bool:
         """Whether it can do more now."""
-        is_able = not (self.is_suspect or self.is_draining or self.is_gone)
+        is_able = not (self.is_suspect or self.is_draining)
         return is_able and len(self.holding) + len(self.leaked) < self.capacity
 
 

@@ -10,13 +10,17 @@ from dataclasses import field
 from typing import Annotated, Any, Final, Literal
 
 from piped.batons import MISSING
-from piped.errors import Problem
+from piped.errors import PipedError, Problem, suggest
 from piped.spec import Dependency, Duration, Meta, PipelineName, Provider, Size, part
 
 Role = Literal["front", "worker", "inner"]
 
 SLOTS: Final = 64
 LOOPBACK: Final = re.compile(r"tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+|\*)|ipc://.+")
+
+
+class UnknownPool(PipedError, LookupError):
+    """Raised when a document has no pool of a name that is asked for."""
 
 
 @part
@@ -112,6 +116,11 @@ class Pool(Provider):
         return "local" if self.role == "inner" and self.transport == "zmq" else self.transport
 
     @property
+    def known_as(self) -> str:
+        """What fronts call this process where it is a worker."""
+        return self.worker_name or f"{self.name}-{os.getpid()}"
+
+    @property
     def slots(self) -> int:
         """How many parts a worker has at the same time."""
         return self.concurrency or (os.cpu_count() or 1 if self.blocking else SLOTS)
@@ -129,9 +138,6 @@ class Pool(Provider):
     def offers(self) -> Iterable[str]:
         return (self.label,)
 
-    def feeds(self) -> bool:
-        return self.role == "worker"
-
     def requires(self) -> Iterable[Dependency[Any]]:
         if self.role == "front":
             yield self._service  # which runs what takes up jobs that are done
@@ -139,9 +145,6 @@ class Pool(Provider):
             yield from self.pipelines
         if self._nats is not None and self.carrier == "nats":
             yield self._nats
-
-    def in_threads(self) -> Iterable[Dependency[Any]]:
-        return self.pipelines if self.blocking is True else ()
 
     def listens(self, needed: Set[str]) -> Iterator[tuple[str, str]]:
         if self.transport == "zmq" and self.label in needed and not self.listen.endswith(":*"):
@@ -188,3 +191,15 @@ class Pool(Provider):
             open_worker(self, self._nats),
         ):
             yield {self.label: front}
+
+
+def pool_of(units: Iterable[Provider], name: str) -> Pool:
+    """Return the pool of a name.
+
+    Raises:
+        UnknownPool: There is none.
+    """
+    pools = {each.name: each for each in units if isinstance(each, Pool)}
+    if name not in pools:
+        raise UnknownPool(f"there is no pool '{name}' ({suggest(name, pools)})")
+    return pools[name]

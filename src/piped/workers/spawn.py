@@ -18,11 +18,10 @@ from typing import Annotated, Any, Final, Self
 
 import structlog
 
-from piped.errors import Misconfigured, PipedError, Unavailable, suggest
-from piped.providers.processes.child import Child, signal_name, told
+from piped.errors import Misconfigured, Unavailable
+from piped.providers.processes.child import Child, end_of, told
 from piped.spec import Dependency, Meta, Provider, part
 from piped.workers.logs import retell
-from piped.workers.pool import Pool
 
 MOST: Final = 64
 FROZEN_S: Final = 5.0
@@ -38,10 +37,6 @@ LONGEST_SOCKET: Final = 100
 PYTHON: Final = (sys.executable, "-P", "-m")
 
 log = structlog.get_logger("piped.workers")
-
-
-class UnknownPool(PipedError, LookupError):
-    """Raised when a document has no pool of a name that is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +72,6 @@ def orders_of(texts: Iterable[str]) -> list[Order]:
             raise ValueError(f"pool '{order.pool}' is named twice")
         orders[order.pool] = order
     return [*orders.values()]
-
-
-def pool_of(units: Iterable[Provider], name: str) -> Pool:
-    """Return the pool of a name.
-
-    Raises:
-        UnknownPool: There is none.
-    """
-    pools = {each.name: each for each in units if isinstance(each, Pool)}
-    if name not in pools:
-        raise UnknownPool(f"there is no pool '{name}' ({suggest(name, pools)})")
-    return pools[name]
 
 
 @contextmanager
@@ -194,9 +177,7 @@ class Spawn(Provider):
                 each.cancel()
         if not self._leaving.is_set():
             raise self._failure(child.code)
-        number = child.code or 0
-        how = {"signal": signal_name(-number)} if number < 0 else {"exit_code": number}
-        log.info("worker ended", worker=self._name, **how)
+        log.info("worker ended", worker=self._name, **end_of(child.code))
 
     def _failure(self, code: int | None) -> Exception:
         now = asyncio.get_running_loop().time()

@@ -1,6 +1,6 @@
 """Where the jobs and the dead letters of a pool are kept.
 
-For pools in this process and over ZeroMQ that is an SQLite file beside the document:
+Whatever carries its parts, that is an SQLite file beside the document, where its front is:
 ``.piped/jobs/<pool>.sqlite``. It holds payloads as they are, which may be personal: only its owner
 can read it.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
@@ -18,16 +18,14 @@ from urllib.parse import quote
 from piped.errors import BatonError
 from piped.workers.failures import Failure
 from piped.workers.job_database import NotStored
-from piped.workers.job_file import Job, JobFile, Letter, Limits, UnknownLetter
+from piped.workers.job_file import Job, JobFile, Letter, Limits
 
 __all__ = [
-    "DeadLetters",
     "Job",
     "JobStore",
     "Letter",
     "Limits",
     "NotStored",
-    "UnknownLetter",
     "fail_if_unfit",
     "open_dead_letters",
     "path_of",
@@ -45,25 +43,7 @@ class Kept(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def transport(self) -> str: ...
-    @property
     def folder(self) -> str: ...
-
-
-class DeadLetters(Protocol):
-    """What people do with the dead letters of a pool, whatever keeps them; see ``JobFile``."""
-
-    async def dead(self) -> list[Letter]:
-        """Return the dead letters, the oldest first, without their payloads."""
-
-    async def show(self, key: str) -> Letter:
-        """Return a dead letter, or raise UnknownLetter."""
-
-    async def requeue(self, keys: Sequence[str] | None) -> int:
-        """Make jobs of dead letters, of all if None is given, and return of how many."""
-
-    async def drop(self, keys: Sequence[str] | None) -> int:
-        """Forget dead letters, all if None is given, and return how many."""
 
 
 class JobStore:
@@ -110,19 +90,19 @@ class JobStore:
         return await self._in_thread(self._file.set_aside, job, failure)
 
     async def dead(self) -> list[Letter]:
-        """See ``DeadLetters``."""
+        """Return the dead letters, the oldest first, without their payloads."""
         return await self._in_thread(self._file.dead)
 
     async def show(self, key: str) -> Letter:
-        """See ``DeadLetters``."""
+        """Return a dead letter, or raise UnknownLetter."""
         return await self._in_thread(self._file.show, key)
 
     async def requeue(self, keys: Sequence[str] | None) -> int:
-        """See ``DeadLetters``."""
+        """Make jobs of dead letters, of all if None is given, and return of how many."""
         return await self._in_thread(self._file.requeue, keys)
 
     async def drop(self, keys: Sequence[str] | None) -> int:
-        """See ``DeadLetters``."""
+        """Forget dead letters, all if None is given, and return how many."""
         return await self._in_thread(self._file.drop, keys)
 
     async def close(self) -> None:
@@ -143,16 +123,10 @@ def path_of(pool: Kept) -> Path:
     return Path(pool.folder, ".piped", "jobs", f"{quote(pool.name, safe='')}.sqlite")
 
 
-def open_dead_letters(pool: Kept) -> AbstractAsyncContextManager[DeadLetters]:
-    """Return the dead letters of a pool, to be entered; they are with its front, whatever carries
-    the parts.
-    """
-    return _open_file(path_of(pool))
-
-
 @asynccontextmanager
-async def _open_file(path: Path) -> AsyncIterator[DeadLetters]:
-    store = JobStore(path)
+async def open_dead_letters(pool: Kept) -> AsyncIterator[JobStore]:
+    """Open what keeps the dead letters of a pool, for people to look at and to mend."""
+    store = JobStore(path_of(pool))
     try:
         yield store
     finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar, copy_context
-from time import perf_counter as _now
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 import structlog
@@ -18,24 +19,19 @@ from piped.workers.crossing import Crossing
 from piped.workers.errors import ChildDied, NotServed
 from piped.workers.failures import failure_bytes
 from piped.workers.frames import (
+    SPOKEN,
     Answer,
     Back,
     Beat,
     Cancel,
     Died,
     Go,
+    Hello,
     Started,
     ToFront,
     Work,
 )
-
-TURN_S: Final = 0.001
-"""How long parts may keep the event loop in one turn; one that takes longer has it for itself."""
-
-AHEAD_S: Final = 0.005
-"""How much work a worker that does one part after the other may have in stock."""
-
-MAX_GROUP: Final = 64
+from piped.workers.line import Held, Line
 
 HEARTBEAT_S: Final = 1.0
 
@@ -58,24 +54,6 @@ class Elsewhere(Protocol):
         Raises:
             ChildDied: What ran it is dead.
         """
-
-
-class Held:
-    """A part that this worker has."""
-
-    __slots__ = (
-        *("deadline", "is_cancelled", "is_lined", "is_running", "key", "may_run", "task", "work"),
-    )
-
-    def __init__(self, work: Work, now: float) -> None:
-        self.work = work
-        self.key = (work.id, work.attempt)
-        self.is_lined = False  # it runs in the loop, one after the other
-        self.deadline = now + work.left_s
-        self.may_run = not work.must_ask
-        self.is_running = False
-        self.is_cancelled = False
-        self.task: asyncio.Task[None] | None = None
 
 
 class Worker:
@@ -103,14 +81,8 @@ class Worker:
         self._elsewhere = elsewhere
         self._loop = asyncio.get_running_loop()
         self._held: dict[tuple[bytes, int], Held] = {}
-        self._flush = flush
-        self._line: deque[Held] = deque()  # of those that run in the loop
-        self._told: deque[Held] = deque()  # of these, what the front knows to run
-        self._to_ask: deque[Held] = deque()
-        self._asked: Held | None = None
-        self._is_scheduled = False
+        self._line = Line(self._run_in_loop, send, flush)
         self._are_ready = True  # its pipelines, at the last look
-        self._mean_s = 0.0  # what a part takes that runs in the loop
         self._beat: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -123,9 +95,7 @@ class Worker:
             return 0
         if self._elsewhere is not None:
             return max(0, self._concurrency - self._elsewhere.stuck)
-        if self._mean_s * self._concurrency <= AHEAD_S:
-            return self._concurrency
-        return max(1, int(AHEAD_S / self._mean_s))
+        return self._line.stock(self._concurrency)
 
     @property
     def room(self) -> int:
@@ -136,6 +106,11 @@ class Worker:
     def held(self) -> int:
         """How many parts it has."""
         return len(self._held)
+
+    def hello(self, name: str) -> Hello:
+        """Return what tells a front who this is."""
+        host = socket.gethostname()
+        return Hello(SPOKEN, self.pool, name, os.getpid(), host, self.capacity)
 
     def start(self) -> None:
         """Begin to beat."""
@@ -149,7 +124,7 @@ class Worker:
         held = self._held.get((frame.id, frame.attempt))
         if isinstance(frame, Cancel):
             if held is None:  # it was lost, or its answer was: the front may count on its place
-                self._send(Back(frame.id, frame.attempt, self.capacity))
+                self._give_back((frame.id, frame.attempt))
             else:
                 self._cancel(held)
         elif held is not None and not held.may_run:
@@ -176,40 +151,28 @@ class Worker:
         key = (work.id, work.attempt)
         if key in self._held:
             return
-        name = self._pipelines.get(work.pipeline)
-        if name is not None and not name.is_ready:  # another worker may be better off
+        pipeline = self._pipelines.get(work.pipeline)
+        if pipeline is not None and not pipeline.is_ready:  # another worker may be better off
             self._are_ready = False
-            self._send(Back(work.id, work.attempt, self.capacity))
+            self._give_back(key)
             return
-        held = self._held[key] = Held(work, self._loop.time())
+        held = self._held[key] = Held(work, pipeline, self._loop.time())
         self._idle.clear()
         if len(self._held) == 1:
             self._schedule_beat()
-        held.is_lined = not (name is None or self._elsewhere or name.value.is_async)
+        held.is_lined = not (pipeline is None or self._elsewhere or pipeline.value.is_async)
         if held.may_run:
             self._begin(held)
-        elif held.is_lined:  # one of these at a time: none shall be blamed for another one
-            self._to_ask.append(held)
-            self._ask_next()
+        elif held.is_lined:
+            self._line.ask(held)
         else:
             self._send(Started((key,)))
 
-    def _ask_next(self) -> None:
-        while self._asked is None and self._to_ask:
-            held = self._to_ask.popleft()
-            if not held.is_cancelled:
-                self._asked = held
-                self._send(Started((held.key,)))
-
     def _begin(self, held: Held) -> None:
-        if not held.is_lined:
-            name = self._pipelines.get(held.work.pipeline)
-            held.task = self._group.create_task(self._run(held, name))
-        elif held.work.must_ask:
-            self._loop.call_soon(self._run_alone, held)
-        else:
+        if held.is_lined:
             self._line.append(held)
-            self._schedule()
+        else:
+            held.task = self._group.create_task(self._run(held))
 
     def _cancel(self, held: Held) -> None:
         held.is_cancelled = True
@@ -217,56 +180,20 @@ class Worker:
             held.task.cancel()
         if not held.is_running:  # a task that has not begun never will
             self._drop(held)
-            self._send(Back(held.work.id, held.work.attempt, self.capacity))
+            self._give_back(held.key)
 
     def _drop(self, held: Held) -> None:
         self._held.pop(held.key, None)
         self.has_room.set()
         if not self._held:
             self._idle.set()
-        if held is self._asked:
-            self._asked = None
-            self._ask_next()
+        self._line.dropped(held)
 
-    # Parts that run in the loop, one after the other.
+    def _give_back(self, key: tuple[bytes, int]) -> None:
+        self._send(Back(*key, self.capacity))
 
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        """Run what was said to run, and say what runs in the next turn."""
-        self._is_scheduled = False
-        group, self._told = self._told or self._tell_next(), deque()
-        if not group:
-            return
-        self._flush()
-        until = _now() + TURN_S
-        while group and _now() < until:
-            held = group.popleft()
-            if not held.is_cancelled:
-                self._run_in_loop(held)
-        self._told = group or self._tell_next()
-        self._flush()
-        if self._told or self._line:
-            self._schedule()
-
-    def _tell_next(self) -> deque[Held]:
-        """Take as many parts as may be done in a turn, and say that they run."""
-        group: deque[Held] = deque()
-        most = max(1, min(int(TURN_S / self._mean_s), MAX_GROUP)) if self._mean_s else 1
-        while self._line and len(group) < most:
-            held = self._line.popleft()
-            if not held.is_cancelled:
-                group.append(held)
-        if group:
-            self._send(Started(tuple(held.key for held in group)))
-        return group
-
-    def _run_alone(self, held: Held) -> None:
-        if not held.is_cancelled:
-            self._run_in_loop(held)
+    def _answer(self, held: Held, took_s: float, is_good: bool, payload: bytes) -> Answer:
+        return Answer(*held.key, is_good, payload, self.capacity, took_s)
 
     def _run_in_loop(self, held: Held) -> None:
         held.is_running = True
@@ -274,65 +201,65 @@ class Worker:
         if held.deadline > self._loop.time():
             self._send(self._answer_of(held))
         else:
-            self._send(Back(held.work.id, held.work.attempt, self.capacity))
+            self._give_back(held.key)
 
     def _answer_of(self, held: Held) -> Answer:
-        began = _now()
-        is_good, payload = copy_context().run(self._now_in_context, held.work)
-        took_s = _now() - began
-        self._mean_s += (took_s - self._mean_s) / 8 if self._mean_s else took_s
-        return Answer(held.work.id, held.work.attempt, is_good, payload, self.capacity, took_s)
+        began = perf_counter()
+        is_good, payload = copy_context().run(self._now_in_context, held)
+        took_s = perf_counter() - began
+        self._line.note(took_s)
+        return self._answer(held, took_s, is_good, payload)
 
-    def _now_in_context(self, work: Work) -> tuple[bool, bytes]:
-        _enter(work)
+    def _now_in_context(self, held: Held) -> tuple[bool, bytes]:
+        _enter(held.work)
         try:
-            pipeline = self._pipelines[work.pipeline].value
-            value = self._crossing.decode(work.payload)
-            return True, self._crossing.encode(list(pipeline.now(value)))
+            assert held.pipeline is not None
+            value = self._crossing.decode(held.work.payload)
+            return True, self._crossing.encode(list(held.pipeline.value.now(value)))
         except Exception as error:
             return False, failure_bytes(error)
 
     # Parts that run in tasks.
 
-    async def _run(self, held: Held, name: PipelineName | None) -> None:
-        work, began = held.work, _now()
+    async def _run(self, held: Held) -> None:
+        work, began = held.work, perf_counter()
         frame: ToFront
         held.is_running = True
         limit = asyncio.timeout_at(held.deadline)
+
+        def answer(is_good: bool, payload: bytes) -> Answer:
+            return self._answer(held, perf_counter() - began, is_good, payload)
+
         try:
             if not work.must_ask:
                 self._send(Started((held.key,)))
                 await asyncio.sleep(0)  # so that it is on its way if the part kills this process
             async with limit:
-                payload = await self._results(held, name)
-            frame = self._answer(work, began, True, payload)
+                payload = await self._results(held)
+            frame = answer(True, payload)
         except TimeoutError as error:
             late = DeadlineExceeded(f"'{work.pipeline}' did not end in time")
-            told = failure_bytes(late if limit.expired() else error)
-            frame = self._answer(work, began, False, told)
+            frame = answer(False, failure_bytes(late if limit.expired() else error))
         except ChildDied:
-            frame = Died(work.id, work.attempt, self.capacity)
+            frame = Died(*held.key, self.capacity)
         except asyncio.CancelledError:
-            frame = Back(work.id, work.attempt, self.capacity)
+            frame = Back(*held.key, self.capacity)
             if not held.is_cancelled:
                 raise
         except Exception as error:
-            frame = self._answer(work, began, False, failure_bytes(error))
+            frame = answer(False, failure_bytes(error))
         finally:
             self._drop(held)
         self._send(frame)
 
-    def _answer(self, work: Work, began: float, is_good: bool, payload: bytes) -> Answer:
-        return Answer(work.id, work.attempt, is_good, payload, self.capacity, _now() - began)
-
-    async def _results(self, held: Held, name: PipelineName | None) -> bytes:
+    async def _results(self, held: Held) -> bytes:
         work = held.work
-        if name is None:
+        if held.pipeline is None:
             raise NotServed(f"pool '{self.pool}' does not serve '{work.pipeline}'")
         _enter(work)
         if self._elsewhere is not None:
-            return await self._elsewhere.run(work, name.value)
-        results: Awaitable[Any] = name.value(self._crossing.decode(work.payload))
+            return await self._elsewhere.run(work, held.pipeline.value)
+        results: Awaitable[Any] = held.pipeline.value(self._crossing.decode(work.payload))
         return self._crossing.encode(list(await results))
 
     # Signs of life.

@@ -7,9 +7,7 @@ worker that hears nothing of its front says Hello again, until it is welcome.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -17,11 +15,9 @@ import structlog
 import zmq
 
 from piped.workers.frames import (
-    SPOKEN,
     BadFrame,
     Drain,
     Drained,
-    Hello,
     Ping,
     Refusal,
     ToFront,
@@ -55,18 +51,18 @@ class RouterLink:
         # it says would be dropped.
         self._socket.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._loop = asyncio.get_running_loop()
-        self._dispatcher: Ledger | None = None
+        self._ledger: Ledger | None = None
         self._stop_monitor: Callable[[], None] | None = None
         self._probes: list[asyncio.TimerHandle] = []
         self.address = ""
 
-    def open(self, address: str, dispatcher: Ledger) -> None:
-        """Listen, and give what comes to the dispatcher.
+    def open(self, address: str, ledger: Ledger) -> None:
+        """Listen, and give what comes to the ledger.
 
         Raises:
             Misconfigured: The address is in use.
         """
-        self._dispatcher = dispatcher
+        self._ledger = ledger
         self._stop_monitor = monitored(self._socket.socket, self._on_lost)
         self.address = self._socket.bind(address)
         self._socket.start()
@@ -82,21 +78,21 @@ class RouterLink:
         self._socket.close()
 
     def _on_message(self, frames: list[bytes]) -> None:
-        assert self._dispatcher is not None
+        assert self._ledger is not None
         address = frames[0]
         try:
             if len(frames) != 2:
                 raise BadFrame(f"expected one frame, got {len(frames) - 1}")
             said = read_by_front(frames[1])
         except BadFrame as error:
-            self._dispatcher.garbled(address, error)
+            self._ledger.garbled(address, error)
             return
-        self._dispatcher.receive(address, *said)
+        self._ledger.receive(address, *said)
 
     def _on_unsent(self, address: bytes, is_gone: bool) -> None:
-        assert self._dispatcher is not None
+        assert self._ledger is not None
         if is_gone:  # else it reads nothing any more, and its leases will end
-            self._dispatcher.lost(address, "it is not there any more")
+            self._ledger.lost(address, "it is not there any more")
 
     def _on_lost(self) -> None:
         for probe in self._probes:
@@ -104,8 +100,8 @@ class RouterLink:
         self._probes = [self._loop.call_later(delay_s, self._probe) for delay_s in PROBES_S]
 
     def _probe(self) -> None:
-        assert self._dispatcher is not None
-        for address in self._dispatcher.peers:
+        assert self._ledger is not None
+        for address in self._ledger.peers:
             self.send(address, Ping())
 
 
@@ -118,13 +114,12 @@ class DealerLink:
         self._loop = asyncio.get_running_loop()
         self._pool, self._name = pool, name
         self._worker: Worker | None = None
-        self._life = b""
+        self._life = b""  # of the front; nothing until it has said Welcome
         self._hello_s = FIRST_HELLO_S
         self._timer: asyncio.TimerHandle | None = None
         self._is_draining = False
-        self.is_welcome = asyncio.Event()
-        self.is_drained = asyncio.Event()
-        self.refusal = ""
+        self._is_drained = asyncio.Event()
+        self._refusal = ""
 
     def open(self, address: str, worker: Worker) -> None:
         """Connect, and say Hello until an answer comes."""
@@ -142,12 +137,12 @@ class DealerLink:
     async def drained(self, limit_s: float) -> None:
         """Say that this worker ends, and wait until nothing more is under way to it."""
         self._is_draining = True
-        if not self.is_welcome.is_set():
+        if not self._life:
             return
         self.send(Drain())
         try:
             async with asyncio.timeout(limit_s):
-                await self.is_drained.wait()
+                await self._is_drained.wait()
         except TimeoutError:
             log.warning("the front does not answer", pool=self._pool)
 
@@ -158,9 +153,7 @@ class DealerLink:
 
     def _hello(self) -> None:
         assert self._worker is not None
-        capacity = self._worker.capacity
-        host = socket.gethostname()
-        self.send(Hello(SPOKEN, self._pool, self._name, os.getpid(), host, capacity))
+        self.send(self._worker.hello(self._name))
         self._timer = self._loop.call_later(self._hello_s, self._hello)
         self._hello_s = min(2 * self._hello_s, LAST_HELLO_S)
 
@@ -185,7 +178,7 @@ class DealerLink:
         elif isinstance(frame, Refusal):
             self._on_refusal(frame.reason)
         elif isinstance(frame, Drained):
-            self.is_drained.set()
+            self._is_drained.set()
         elif not isinstance(frame, Ping):
             self._worker.receive(frame)
 
@@ -199,7 +192,6 @@ class DealerLink:
             self._worker.abandon()
         self._life = welcome.life
         self._worker.lease_s = welcome.lease_s
-        self.is_welcome.set()
         log.info("joined", pool=self._pool, worker=self._name)
 
     def _on_unknown(self) -> None:
@@ -208,6 +200,6 @@ class DealerLink:
             self._hello()
 
     def _on_refusal(self, reason: str) -> None:
-        if reason != self.refusal:
-            self.refusal = reason
+        if reason != self._refusal:
+            self._refusal = reason
             log.error("refused by the front", pool=self._pool, reason=reason)

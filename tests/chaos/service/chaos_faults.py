@@ -58,12 +58,12 @@ def tell(baton: dict[str, Any]) -> None:
 
 def without_redelivery() -> None:
     """Parts of the dead are forgotten."""
-    dispatcher().Dispatcher._again_after = lambda *_args, **_more: None
+    module("dispatcher").Dispatcher._again_after = lambda *_args, **_more: None
 
 
 def without_dedupe() -> None:
     """Whatever comes for a part that was open is taken for its answer."""
-    kind = dispatcher().Dispatcher
+    kind = module("dispatcher").Dispatcher
     keep = kind._close
 
     def close(self: Any, part: Any, **more: Any) -> None:
@@ -77,12 +77,12 @@ def without_dedupe() -> None:
 def reused_ids() -> None:
     """Ids come round again soon, as those of objects do."""
     count = itertools.count()
-    dispatcher().Ids.__call__ = lambda _self: (next(count) % 8).to_bytes(16, "big")
+    module("parts").Ids.__call__ = lambda _self: (next(count) % 8).to_bytes(16, "big")
 
 
 def without_admission() -> None:
     """Nothing is refused."""
-    kind = dispatcher().Dispatcher
+    kind = module("dispatcher").Dispatcher
     submit = kind.submit
 
     def submit_any(self: Any, *args: Any) -> Any:
@@ -97,9 +97,9 @@ def without_admission() -> None:
     kind.submit = submit_any
 
 
-def dispatcher() -> Any:
-    """Return the module that is broken."""
-    return importlib.import_module("piped.workers.dispatcher")
+def module(name: str) -> Any:
+    """Return the module that is to be broken."""
+    return importlib.import_module(f"piped.workers.{name}")
 
 
 def moved_clock() -> None:

@@ -18,8 +18,8 @@ import pytest
 
 from piped.providers.nats import Connection, NatsConnection
 from piped.providers.nats.embedded import WRAPPER, program
-from piped.resources import Resource
-from piped.spec import Dependency, Provider
+from piped.spec import Provider
+from tests.providers.conftest import ready
 
 
 class Server:
@@ -103,6 +103,18 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         each.kill()
 
 
+async def listening(connection: Connection, subject: str) -> asyncio.Queue[Any]:
+    """Return the line of messages that come on a subject from now on."""
+    found: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def take(message: Any) -> None:
+        found.put_nowait(message)
+
+    await connection.client.subscribe(subject, cb=take)
+    await connection.client.flush()
+    return found
+
+
 @pytest.fixture
 async def connection(shared: Server, anyio_backend: Any) -> AsyncIterator[Connection]:
     """The resource `nats.main`."""
@@ -129,17 +141,6 @@ async def running(
     unit.drain_s = drain_s
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(unit.running())
-
-
-def ready(value: Any, name: str = "pipeline.x") -> Resource:
-    resource = Resource(name)
-    resource.ready(value)
-    return resource
-
-
-def bound(target: Any) -> Dependency[Any]:
-    """Return a dependency on a pipeline that is ready."""
-    return Dependency("pipeline.x", resource=ready(target))
 
 
 class Recorder:

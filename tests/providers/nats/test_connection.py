@@ -13,20 +13,9 @@ from piped.errors import BatonError, DeadlineExceeded, Misconfigured, QueueFull,
 from piped.providers.nats import Connection, NatsConnection
 from piped.providers.nats.ends import heed_cancellation
 from piped.providers.nats.errors import NoResponders
-from tests.providers.nats.conftest import Server, connected, until
+from tests.providers.nats.conftest import Server, connected, listening, until
 
 pytestmark = pytest.mark.anyio
-
-
-async def listening(connection: Connection, subject: str) -> asyncio.Queue[Any]:
-    found: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def take(message: Any) -> None:
-        found.put_nowait(message)
-
-    await connection.client.subscribe(subject, cb=take)
-    await connection.client.flush()
-    return found
 
 
 async def test_a_message_reaches_those_who_listen(connection: Connection) -> None:

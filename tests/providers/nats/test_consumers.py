@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from piped.errors import Misconfigured, Unavailable
+from piped.errors import DeadlineExceeded, Misconfigured, Unavailable
 from piped.providers.nats import Connection, NatsConsumer
 from piped.spec import Duration
-from tests.providers.nats.conftest import Recorder, Server, bound, connected, running, until
+from tests.providers.conftest import bound
+from tests.providers.nats.conftest import (
+    Recorder,
+    Server,
+    connected,
+    listening,
+    running,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -132,14 +140,18 @@ async def test_garbage_is_a_dead_letter_at_once(connection: Connection) -> None:
 
 
 async def test_a_slow_pipeline_keeps_its_message(connection: Connection) -> None:
-    stream = await stream_of(connection)
-    pipeline = Recorder(lambda baton: asyncio.sleep(1.2))
+    gate = asyncio.Event()
+    stream, pipeline = await stream_of(connection), Recorder(lambda baton: gate.wait())
     unit = consumer(stream, pipeline, ack_wait=Duration(0.4), concurrency=2)
+    told = await listening(connection, f"$JS.ACK.{stream}.>")
     await connection.store(f"{stream}.in.a")
 
     async with running(unit, connection):
+        said = [(await told.get()).data for _ in range(6)]  # one for each third of ack_wait
+        gate.set()
         await until(lambda: unit.acked == 1)
 
+    assert said == [b"+WPI"] * 6
     assert pipeline.batons.qsize() == 1
 
 
@@ -216,9 +228,9 @@ async def test_a_frozen_server_loses_nothing(own: Server) -> None:
             await connection.store(f"{stream}.in.a")
             await pipeline.next()
             own.signal(signal.SIGSTOP)
-            await asyncio.sleep(0.2)
+            with pytest.raises(DeadlineExceeded):
+                await connection.store(f"{stream}.in.b", timeout_s=0.2)
             own.signal(signal.SIGCONT)
-            await connection.store(f"{stream}.in.b")
 
             baton = await pipeline.next()
 

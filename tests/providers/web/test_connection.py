@@ -10,7 +10,8 @@ import pytest
 
 from piped.engine.journey import journey
 from piped.providers.web import Request
-from tests.providers.web.support import Pipeline, request_bytes, serving, until
+from tests.conftest import until
+from tests.providers.web.support import Pipeline, request_bytes, serving
 
 pytestmark = pytest.mark.anyio
 

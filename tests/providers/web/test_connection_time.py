@@ -12,8 +12,8 @@ from piped.engine.journey import journey_text
 from piped.observe.logs import add_journey
 from piped.providers.web import Request
 from piped.providers.web.connection import Connection
-from tests.conftest import Clock
-from tests.providers.web.support import request_bytes, serving, until
+from tests.conftest import Clock, until
+from tests.providers.web.support import request_bytes, serving
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,8 @@ from piped.errors import CircuitOpen, QueueFull, Throttled, Unavailable
 from piped.providers.web import Request
 from piped.resources import Resource
 from piped.spec import dependencies_of
-from tests.providers.web.support import Pipeline, request_bytes, serving, until
+from tests.conftest import until
+from tests.providers.web.support import Pipeline, request_bytes, serving
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from piped.providers.web import Request
+from tests.conftest import until
 from tests.providers.web.support import (
     Client,
     request_bytes,
     serving,
-    until,
 )
 
 

@@ -118,10 +118,3 @@ async def read(socket: zmq.asyncio.Socket) -> bytes:
 def place_of(socket: zmq.asyncio.Socket) -> str:
     """Return where a socket is bound."""
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    """Let the loop turn until something is true."""
-    async with asyncio.timeout(10):
-        while not is_true():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0)

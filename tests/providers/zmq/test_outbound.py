@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from piped.errors import QueueFull, Unavailable
 from piped.providers.zmq import Queue
-from tests.conftest import Clock
+from tests.conftest import Clock, until
 from tests.providers.zmq.conftest import (
     LOCAL,
     Recorder,
@@ -21,7 +21,6 @@ from tests.providers.zmq.conftest import (
     place_of,
     read,
     running,
-    until,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("faults")]

@@ -13,6 +13,7 @@ import zmq
 import zmq.asyncio
 
 from piped.providers.zmq import Queue, QueueSocket
+from tests.conftest import until
 from tests.providers.zmq.conftest import (
     LOCAL,
     Recorder,
@@ -21,7 +22,6 @@ from tests.providers.zmq.conftest import (
     place_of,
     read,
     running,
-    until,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("faults")]

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from piped.errors import BatonError, PipelineError, QueueFull, Unavailable
 from piped.providers.zmq import Queue
+from tests.conftest import until
 from tests.providers.zmq.conftest import (
     LOCAL,
     Recorder,
@@ -19,7 +20,6 @@ from tests.providers.zmq.conftest import (
     place_of,
     read,
     running,
-    until,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("faults")]

@@ -19,6 +19,7 @@ from piped.errors import Misconfigured
 from piped.providers.zmq import Queue, Zmq
 from piped.resources import Resource
 from piped.spec import Dependency
+from tests.conftest import until
 from tests.providers.zmq.conftest import (
     LOCAL,
     Recorder,
@@ -27,7 +28,6 @@ from tests.providers.zmq.conftest import (
     place_of,
     read,
     running,
-    until,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("faults")]

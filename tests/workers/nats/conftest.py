@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import pytest
+from nats.js.errors import NotFoundError
 
+from piped.providers.nats import Connection
 from piped.testing._fleet import Fleet, opened
 from piped.testing._stage import until
 from tests.providers.nats.conftest import Server, own
@@ -31,6 +33,28 @@ def fleet(tmp_path: Path, own: Server) -> Open:
         return opened(tmp_path, [*where, *overrides], workers)
 
     return open_
+
+
+def connection_of(pool: Fleet) -> Connection:
+    """Return the connection of the front."""
+    assert pool._front is not None
+    connection: Connection = pool._front.service.resources["nats.main"].value
+    return connection
+
+
+async def until_stored(pool: Fleet, count: int, within_s: float = 10.0) -> None:
+    """Wait until so many parts are in the stream."""
+    async with asyncio.timeout(within_s):
+        while await _stored(pool) != count:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+async def _stored(pool: Fleet) -> int:
+    try:
+        info = await connection_of(pool).jetstream.stream_info("PIPED_math")
+    except NotFoundError:
+        return 0
+    return info.state.messages
 
 
 PLAY: Final = (

@@ -7,37 +7,13 @@ import signal
 from typing import Any
 
 import pytest
-from nats.js.errors import NotFoundError
 
 from piped.errors import BatonError, DeadlineExceeded, QueueFull
-from piped.providers.nats import Connection
-from piped.testing._fleet import Fleet
 from piped.testing._stage import until
 from tests.providers.nats.conftest import Server
-from tests.workers.nats.conftest import Open
+from tests.workers.nats.conftest import Open, connection_of, until_stored
 
 pytestmark = pytest.mark.anyio
-
-
-def connection_of(pool: Fleet) -> Connection:
-    assert pool._front is not None
-    connection: Connection = pool._front.service.resources["nats.main"].value
-    return connection
-
-
-async def stored(pool: Fleet) -> int:
-    """Return how many parts are in the stream."""
-    try:
-        info = await connection_of(pool).jetstream.stream_info("PIPED_math")
-    except NotFoundError:
-        return 0
-    return info.state.messages
-
-
-async def until_stored(pool: Fleet, count: int) -> None:
-    async with asyncio.timeout(10):
-        while await stored(pool) != count:  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 async def test_a_part_that_was_lost_with_the_server_is_stored_again(

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from piped.workers.frames import (
     read_by_front,
 )
 from tests.providers.nats.conftest import Server, connected
-from tests.workers.nats.conftest import Open
+from tests.workers.nats.conftest import Open, connection_of, until_stored
 
 pytestmark = pytest.mark.anyio
 
@@ -71,11 +72,12 @@ async def front_at(server: Server) -> AsyncIterator[Front]:
         yield Front(connection)
 
 
-async def in_flight(pool: Fleet, server: Server) -> int:
-    """Return how many parts are in the stream."""
-    async with connected(server) as connection:
-        info = await connection.jetstream.stream_info("PIPED_math")
-    return info.state.messages
+async def until_redelivered(pool: Fleet) -> None:
+    """Wait until a part has been given to a worker once more."""
+    look = partial(connection_of(pool).jetstream.consumer_info, "PIPED_math", "workers")
+    async with asyncio.timeout(5):
+        while not (await look()).num_redelivered:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
 
 
 async def test_a_worker_is_not_stuck_on_the_question_to_a_front_that_is_dead(
@@ -91,9 +93,10 @@ async def test_a_worker_is_not_stuck_on_the_question_to_a_front_that_is_dead(
 
 
 async def test_a_sole_worker_gets_at_last_what_it_has_given_back(fleet: Open, own: Server) -> None:
-    async with fleet("workers.math.attempts:1", workers=("one",)), front_at(own) as front:
+    once = "workers.math.attempts:1"
+    async with fleet(once, workers=("one",)) as pool, front_at(own) as front:
         await front.store()
-        await asyncio.sleep(0.5)  # it asks nobody, and gives the part back
+        await until_redelivered(pool)  # it has asked nobody, and given the part back
         await front.open()
         [(id_, attempt)] = (await front.heard(Started)).parts
         await front.send(Go(id_, attempt))
@@ -118,9 +121,7 @@ async def test_a_worker_says_who_it_is_to_a_front_that_it_has_not_heard_of(
 async def test_parts_for_a_front_that_is_dead_leave_the_stream(fleet: Open, own: Server) -> None:
     async with fleet(workers=("one",)) as pool, front_at(own) as dead:
         await dead.store()
-        async with asyncio.timeout(5):
-            while await in_flight(pool, own):  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.01)
+        await until_stored(pool, 0, within_s=5)
 
         assert await pool.ask("echo", 1) == 1
 
@@ -141,8 +142,6 @@ async def test_what_is_no_part_is_dropped_from_the_stream(fleet: Open, own: Serv
     async with fleet() as pool, connected(own) as connection:
         await connection.store("piped.math.work", b"nonsense")
         await connection.store("piped.math.work", encoded([Ping()]))
-        async with asyncio.timeout(5):
-            while await in_flight(pool, own):  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.01)
+        await until_stored(pool, 0, within_s=5)
 
         assert await pool.ask("echo", 1) == 1

@@ -8,8 +8,7 @@ import re
 import signal
 import tempfile
 from asyncio import TaskGroup
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,13 +29,13 @@ class Act:
 
     title: str
     requests: int
-    overrides: Callable[[Path], tuple[str, ...]] = lambda _folder: ()
+    overrides: Callable[[str], tuple[str, ...]] = lambda _folder: ()
     why_not: Callable[[], str] = lambda: ""
 
 
-def over_nats(folder: Path) -> tuple[str, ...]:
+def over_nats(folder: str) -> tuple[str, ...]:
     """Return what makes the pool use a server of its own, with its files in a folder."""
-    embedded = json.dumps({"store": str(folder)})
+    embedded = json.dumps({"store": folder})
     connection = f"nats.connections.main.embedded:{embedded}"
     return ("workers.math.transport:nats", "workers.math.connection:main", connection)
 
@@ -58,9 +57,10 @@ ACTS: Final = (ZEROMQ, NATS)
 
 async def play(act: Act, documents: Path, children: list[Child], group: TaskGroup) -> None:
     """Load a pool, kill one of its workers in the midst of it, and count what was lost."""
-    with folder() as files:
+    # Whoever still writes in the folder, it is gone at the end.
+    with tempfile.TemporaryDirectory(prefix="piped-", ignore_cleanup_errors=True) as folder:
         options = ["--spawn", f"math:{len(WORKERS)}"]
-        options += [f"--override={each}" for each in act.overrides(files)]
+        options += [f"--override={each}" for each in act.overrides(folder)]
         service = await start("service", documents / "pool.yaml", options, FREE)
         children.append(service)
         group.create_task(service.read())
@@ -108,10 +108,3 @@ async def redelivered(admin: str) -> int:
     if found is None:
         raise NotAsSaid("expected the metrics of the pool")
     return int(float(found[1]))
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    """Make a folder, which is gone at the end, whoever still writes in it."""
-    with tempfile.TemporaryDirectory(prefix="piped-", ignore_cleanup_errors=True) as made:
-        yield Path(made)

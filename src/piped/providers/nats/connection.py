@@ -36,12 +36,12 @@ class Connection(Link):
     of ``max_pending`` bytes. ``closed`` is set when it ends for good: then there is another one.
     """
 
-    def __init__(self, name: str, *, max_pending: int = 1 << 20) -> None:
+    def __init__(self, name: str, *, max_pending: int, is_synced: bool | None) -> None:
         super().__init__(name, max_pending)
-        self.durability: Durability | None = None
         self.published = 0
         self.refused = 0  # messages that found the buffer full
         self._jetstream: JetStreamContext | None = None
+        self._durability = Durability(self, is_synced)
 
     @property
     def jetstream(self) -> JetStreamContext:
@@ -123,14 +123,15 @@ class Connection(Link):
             NoResponders: No stream keeps the subject.
             DeadlineExceeded: It is not known in time whether it was stored.
             QueueFull: The stream is full, or the buffer.
-            RequestFailed: It was refused.
-            BatonError, Unavailable: As with ``publish``.
+            RequestFailed: It was refused, or the connection is closed.
+            Unavailable: JetStream is away.
+            BatonError: As with ``publish``.
         """
         own = {**(headers or {}), **({"Nats-Msg-Id": message_id} if message_id else {})}
         await self._make_room(subject, data, own)
         try:
             return await self.jetstream.publish(
-                subject, data, timeout=timeout_s, headers=_given(own)
+                subject, data, timeout=timeout_s, headers=own or None
             )
         except TimeoutError as error:
             what = f"'{subject}' was not stored within {timeout_s:g} s"
@@ -140,8 +141,7 @@ class Connection(Link):
 
     async def warn_if_lazy(self) -> None:
         """Log, once, that a power cut may take what was stored, where that is so or not known."""
-        if self.durability is not None:
-            await self.durability.warn_if_lazy()
+        await self._durability.warn_if_lazy()
 
     async def _make_room(
         self, subject: str, data: bytes, headers: Mapping[str, str] | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
@@ -17,7 +16,7 @@ from piped.errors import Misconfigured, Problem
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import Format, wrong_subject
 from piped.providers.nats.delivery import Delivery
-from piped.providers.nats.ends import until_closed
+from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import at_start
 from piped.providers.nats.pulls import Puller
 from piped.providers.nats.slots import Slots
@@ -34,8 +33,8 @@ class NatsConsumer(Provider):
     the pipeline has succeeded; one that fails comes again after a pause of ``backoff``, and after
     ``max_deliver`` attempts goes to the subject ``dead_letter``, with its headers and those of what
     went wrong: ``Piped-Cause``, ``Piped-Attempts``, ``Piped-Subject``, ``Piped-Stream``,
-    ``Piped-Sequence``. So does, at once, one that is not in ``format``. Without ``dead_letter`` it
-    is logged, and gone.
+    ``Piped-Consumer``, ``Piped-Sequence``. So does, at once, one that is not in ``format``. Without
+    ``dead_letter`` it is logged, and gone.
 
     All processes with the same ``durable`` share the messages. None pulls more than it can treat.
     """
@@ -112,7 +111,7 @@ class NatsConsumer(Provider):
         for each in self._streams:
             await each.wait()
         await self._prepare(connection)
-        async with asyncio.TaskGroup() as group:
+        async with while_open(connection, self.label) as group:
             slots = Slots(self.label, self.concurrency, group)
             delivery = Delivery(self, connection, slots)
             puller = Puller(
@@ -122,13 +121,11 @@ class NatsConsumer(Provider):
                 expires_s=min(5.0, self.ack_wait),
             )
             pulling = group.create_task(puller.run(), name=self.label)
-            watch = group.create_task(until_closed(connection), name=f"watch {self.label}")
             yield {}
             delivery.is_stopping = True
             pulling.cancel()
             await puller.stop()
             await slots.drain(self.drain_s)
-            watch.cancel()
 
     async def _prepare(self, connection: Connection) -> None:
         """Make the consumer, or bring it up to what is written."""
@@ -145,8 +142,7 @@ class NatsConsumer(Provider):
         try:
             await connection.jetstream.add_consumer(self.stream, config)
         except (Error, TimeoutError) as error:
-            known = error if isinstance(error, Error) else Error("no answer")
-            raise at_start(known, f"consumer '{self.durable}' of '{self.stream}'") from error
+            raise at_start(error, f"consumer '{self.durable}' of '{self.stream}'") from error
         if self.dead_letter is None:
             return
         try:
@@ -155,5 +151,4 @@ class NatsConsumer(Provider):
             what = f"no stream keeps '{self.dead_letter}', the dead letters of '{self.durable}'"
             raise Misconfigured(what) from error
         except (Error, TimeoutError) as error:
-            known = error if isinstance(error, Error) else Error("no answer")
-            raise at_start(known, f"the stream of '{self.dead_letter}'") from error
+            raise at_start(error, f"the stream of '{self.dead_letter}'") from error

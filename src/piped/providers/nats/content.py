@@ -12,6 +12,7 @@ from piped.errors import BatonError, InvalidBaton
 
 Format: TypeAlias = Literal["bytes", "text", "json", "msgpack"]
 
+_NAMES: Final = {"text": "UTF-8", "json": "JSON", "msgpack": "MessagePack"}
 _HEADER: Final = re.compile(r"[\w!#$%&'*+\-.^`|~]+", re.ASCII)
 _LINE: Final = len("NATS/1.0\r\n\r\n")
 
@@ -90,9 +91,6 @@ def size_of(headers: Mapping[str, str] | None) -> int:
 def one_line(text: str) -> str:
     """Return a text as the value of a header: cut short, and on one line."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text)[:500].strip()
-
-
-_NAMES: Final = {"text": "UTF-8", "json": "JSON", "msgpack": "MessagePack"}
 
 
 def _utf8(text: str) -> bytes:

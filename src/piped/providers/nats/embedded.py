@@ -16,12 +16,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from piped.errors import Misconfigured, Unavailable
 from piped.spec import Duration, Meta, Size, part
@@ -75,23 +75,14 @@ class Embedded:
     ] = "always"
 
 
-@dataclass(slots=True)
-class Served:
-    """A server that runs: where, and the token that lets in."""
+class Served(msgspec.Struct):
+    """A server that runs: where, and the token that lets in; ``ended`` is set if it is ours."""
 
-    url: str
-    token: str
-    is_synced: bool
-    is_ours: bool
-    pid: int
-    ended: asyncio.Event
-
-
-class _Where(msgspec.Struct):
     pid: int
     url: str
     token: str
     is_synced: bool
+    ended: asyncio.Event | None = None
 
 
 def program() -> str | None:
@@ -114,13 +105,12 @@ async def serving(settings: Embedded, folder: Path) -> AsyncIterator[Served]:
             return
         where = folder / WHERE
         where.unlink(missing_ok=True)
-        server = _Server(settings, folder)
         async with asyncio.TaskGroup() as group:
-            await server.start(lock)
+            server = await _Server.started(settings, folder, lock)
             reading = group.create_task(server.read(), name="log of nats-server")
             try:
                 served = await server.ready()
-                _write(where, msgspec.json.encode(_told(served)))
+                _write(where, msgspec.json.encode(replace(served, ended=None)))
                 yield served
             finally:
                 where.unlink(missing_ok=True)
@@ -132,23 +122,22 @@ async def serving(settings: Embedded, folder: Path) -> AsyncIterator[Served]:
 class _Server:
     """The process of a server, and what its log says."""
 
-    def __init__(self, settings: Embedded, folder: Path) -> None:
-        self._settings, self._folder = settings, folder
-        self._token = secrets.token_urlsafe(32)
-        self._process: asyncio.subprocess.Process | None = None
+    def __init__(self, settings: Embedded, token: str, process: asyncio.subprocess.Process) -> None:
+        self._settings, self._token, self._process = settings, token, process
         self._ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._port = 0
         self._complaint = ""
         self._ended = asyncio.Event()
 
-    async def start(self, lock: int) -> None:
+    @classmethod
+    async def started(cls, settings: Embedded, folder: Path, lock: int) -> _Server:
         command = program()
         if command is None:
             raise Misconfigured("there is no nats-server: install piped-server[embedded-nats]")
-        path = self._folder / "server.conf"
-        _write(path, _config(self._settings, self._folder, self._token).encode())
+        path, token = folder / "server.conf", secrets.token_urlsafe(32)
+        _write(path, _config(settings, folder, token).encode())
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", WRAPPER, str(os.getpid())),
                 *(command, "--config", str(path)),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -160,11 +149,11 @@ class _Server:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise Unavailable(f"nats-server cannot be started now: {reason}") from error
+        return cls(settings, token, process)
 
     async def read(self) -> None:
         """Take the log until the server has ended."""
         process = self._process
-        assert process is not None
         assert process.stderr is not None
         while line := await _line_of(process.stderr):
             self._tell(line.decode("utf-8", "replace").rstrip())
@@ -179,15 +168,12 @@ class _Server:
                 port = await self._ready
         except TimeoutError as error:
             raise Unavailable(f"nats-server is not ready after {START_S:g} s") from error
-        assert self._process is not None
         is_synced = self._settings.sync_interval == "always"
         url, pid = f"nats://{HOST}:{port}", self._process.pid
-        return Served(url, self._token, is_synced, True, pid, self._ended)
+        return Served(pid, url, self._token, is_synced, self._ended)
 
     async def stop(self) -> None:
         process = self._process
-        if process is None:
-            return
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 process.send_signal(number)
@@ -265,14 +251,9 @@ def _locked(folder: Path) -> Iterator[int | None]:
 
 def _found(folder: Path) -> Served:
     try:
-        where = msgspec.json.decode((folder / WHERE).read_bytes(), type=_Where)
+        return msgspec.json.decode((folder / WHERE).read_bytes(), type=Served)
     except (OSError, msgspec.DecodeError) as error:
         raise Unavailable(f"another process starts the NATS server in '{folder}'") from error
-    return Served(where.url, where.token, where.is_synced, False, where.pid, asyncio.Event())
-
-
-def _told(served: Served) -> _Where:
-    return _Where(served.pid, served.url, served.token, served.is_synced)
 
 
 def _write(path: Path, content: bytes) -> None:

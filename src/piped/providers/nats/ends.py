@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from piped.errors import Unavailable
 from piped.providers.nats.connection import Connection
+
+
+@asynccontextmanager
+async def while_open(connection: Connection, label: str) -> AsyncIterator[asyncio.TaskGroup]:
+    """Yield a group for the tasks of who uses a connection; it fails when the connection ends."""
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(until_closed(connection), name=f"watch {label}")
+        yield group
+        watch.cancel()
 
 
 async def until_closed(connection: Connection) -> None:

@@ -7,7 +7,7 @@ import ssl
 from typing import ClassVar, Final
 
 from nats.errors import Error
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableError
 
 from piped.errors import Misconfigured, PipedError, QueueFull, RequestFailed, Unavailable
 
@@ -57,10 +57,11 @@ def of_jetstream(error: Error, what: str) -> PipedError:
     return RequestFailed(text)
 
 
-def at_start(error: Error, what: str) -> PipedError:
-    """Return what an error of JetStream means to a provider that begins."""
+def at_start(error: Error | TimeoutError, what: str) -> PipedError:
+    """Return what an error of JetStream, or its silence, means to a provider that begins."""
+    if not isinstance(error, Error):
+        return Unavailable(f"{what}: no answer")
+    text = f"{what}: {reason_of(error)}"
     if isinstance(error, APIError) and not isinstance(error, ServiceUnavailableError):
-        return Misconfigured(f"{what}: {reason_of(error)}")
-    if isinstance(error, NotFoundError):
-        return Misconfigured(f"{what}: {reason_of(error)}")
-    return Unavailable(f"{what}: {reason_of(error)}")
+        return Misconfigured(text)
+    return Unavailable(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import field
@@ -22,7 +21,7 @@ from nats.js.kv import KeyValue
 from piped.errors import BatonError, DeadlineExceeded, PipedError, Problem
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import Format, decoded, encoded
-from piped.providers.nats.ends import until_closed
+from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import WrongRevision, at_start, of_jetstream
 from piped.spec import Dependency, Duration, Meta, Provider, Size, part
 
@@ -100,12 +99,12 @@ class Bucket:
         except (Error, TimeoutError) as error:
             raise self._wrong(error, "") from error
 
-    def _wrong(self, error: Exception, key: str) -> PipedError:
+    def _wrong(self, error: Error | TimeoutError, key: str) -> PipedError:
         if isinstance(error, InvalidKeyError):
             return BatonError(f"expected a key such as users.7, got {key!r:.80}")
         if isinstance(error, TimeoutError):
             return DeadlineExceeded(f"no answer from the bucket '{self.name}'")
-        return of_jetstream(error, f"'{self.name}'") if isinstance(error, Error) else PipedError()
+        return of_jetstream(error, f"'{self.name}'")
 
 
 @part
@@ -142,13 +141,13 @@ class NatsBucket(Provider):
         self.label = f"nats.kv.{name}"
 
     def offers(self) -> Iterable[str]:
-        return (f"nats.kv.{self._name}",)
+        return (self.label,)
 
     def requires(self) -> Iterable[Dependency[Any]]:
         return (self._connection,)
 
     def unused(self, needed: Set[str]) -> Iterable[str]:
-        return () if f"nats.kv.{self._name}" in needed else ("",)
+        return () if self.label in needed else ("",)
 
     def check(self) -> Iterator[Problem]:
         name = self.bucket
@@ -169,12 +168,9 @@ class NatsBucket(Provider):
         try:
             store = await self._opened(connection, name)
         except (Error, TimeoutError) as error:
-            known = error if isinstance(error, Error) else Error("no answer")
-            raise at_start(known, f"bucket '{name}'") from error
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(until_closed(connection), name=f"watch {self.label}")
-            yield {f"nats.kv.{self._name}": Bucket(self._name, store, self.format)}
-            watch.cancel()
+            raise at_start(error, f"bucket '{name}'") from error
+        async with while_open(connection, self.label):
+            yield {self.label: Bucket(self._name, store, self.format)}
 
     async def _opened(self, connection: Connection, name: str) -> KeyValue:
         try:

@@ -42,7 +42,7 @@ class Puller:
         *,
         room: Callable[[], Awaitable[int]],
         take: Callable[[Msg], Awaitable[None]],
-        expires_s: float = 5.0,
+        expires_s: float,
     ) -> None:
         self._connection = connection
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"

@@ -8,7 +8,6 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
-from dataclasses import field
 from importlib.util import find_spec
 from typing import Annotated, Any, Final
 
@@ -16,7 +15,6 @@ import structlog
 
 from piped.errors import Misconfigured, Problem, Unavailable
 from piped.providers.nats.connection import Connection
-from piped.providers.nats.durability import Durability
 from piped.providers.nats.embedded import Embedded, Served, folder_of, program, serving
 from piped.spec import Duration, Meta, Provider, Size, part
 
@@ -106,17 +104,16 @@ class NatsConnection(Provider):
     essential: Annotated[
         bool, Meta(description="Whether the process fails when this has failed for good.")
     ] = True
-    _name: str = field(default="", init=False)
 
     def named(self, name: str) -> None:
         """Tell the connection its name in the document."""
-        self._name = self.label = f"nats.{name}"
+        self.label = f"nats.{name}"
 
     def offers(self) -> Iterable[str]:
-        return (self._name,)
+        return (self.label,)
 
     def unused(self, needed: Set[str]) -> Iterable[str]:
-        return () if self._name in needed else ("",)
+        return () if self.label in needed else ("",)
 
     def check(self) -> Iterator[Problem]:
         if self.embedded and self.servers is not None:
@@ -165,7 +162,7 @@ class NatsConnection(Provider):
         """
         if not self.embedded:
             async with self._connected(self._urls(), self._options()) as connection:
-                yield {self._name: connection}
+                yield {self.label: connection}
             return
         settings = self.embedded if isinstance(self.embedded, Embedded) else Embedded()
         folder = folder_of(settings, self.place.file if self.place else "")
@@ -173,7 +170,7 @@ class NatsConnection(Provider):
             options = {"token": served.token, "dont_randomize": True}
             try:
                 async with self._connected([served.url], options, served) as connection:
-                    yield {self._name: connection}
+                    yield {self.label: connection}
             except Misconfigured as error:  # of a server that has just been replaced
                 raise Unavailable(str(error)) from error
 
@@ -197,9 +194,8 @@ class NatsConnection(Provider):
     async def _connected(
         self, urls: list[str], options: dict[str, Any], served: Served | None = None
     ) -> AsyncIterator[Connection]:
-        connection = Connection(self._name, max_pending=self.max_pending)
         synced = served.is_synced if served else (self.is_synced or None)
-        connection.durability = Durability(connection, synced)
+        connection = Connection(self.label, max_pending=self.max_pending, is_synced=synced)
         await connection.open(
             urls,
             self.connect_timeout,
@@ -210,7 +206,7 @@ class NatsConnection(Provider):
         try:
             async with asyncio.TaskGroup() as group:
                 watches = [
-                    group.create_task(_end(connection, *each), name=f"watch {self._name}")
+                    group.create_task(_end(connection, *each), name=f"watch {self.label}")
                     for each in self._ends(connection, served)
                 ]
                 yield connection
@@ -228,7 +224,7 @@ class NatsConnection(Provider):
         """
         yield connection.closed, "was closed by the server"
         if served is not None:
-            yield (served.ended if served.is_ours else connection.lost), "has lost its own server"
+            yield (served.ended or connection.lost), "has lost its own server"
 
 
 async def _end(connection: Connection, end: asyncio.Event, how: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
@@ -16,7 +15,7 @@ from nats.js.errors import NotFoundError
 from piped.errors import Problem
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import wrong_subject
-from piped.providers.nats.ends import until_closed
+from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import at_start
 from piped.spec import Dependency, Duration, Meta, Provider, Size, part
 
@@ -96,14 +95,11 @@ class NatsStream(Provider):
         try:
             await self.make(connection)
         except (Error, TimeoutError) as error:
-            known = error if isinstance(error, Error) else Error("no answer")
-            raise at_start(known, f"stream '{self._name}'") from error
+            raise at_start(error, f"stream '{self._name}'") from error
         if self.storage == "file":
             await connection.warn_if_lazy()
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(until_closed(connection), name=f"watch {self.label}")
+        async with while_open(connection, self.label):
             yield {f"nats.stream.{self._name}": self._name}
-            watch.cancel()
 
     async def make(self, connection: Connection) -> None:
         """Make the stream on the server, or bring it up to what is written."""

@@ -17,7 +17,7 @@ from piped.engine.journey import journey, new_journey
 from piped.errors import PipedError, Problem, QueueFull
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import Format, decoded, encoded, one_line, wrong_subject
-from piped.providers.nats.ends import until_closed
+from piped.providers.nats.ends import while_open
 from piped.providers.nats.slots import Slots
 from piped.spec import Dependency, Meta, Provider, Size, part
 
@@ -96,19 +96,15 @@ class NatsSubject(Provider):
         async def take(message: Msg) -> None:
             await self._take(connection, line, message)
 
-        async with asyncio.TaskGroup() as group:
+        async with while_open(connection, self.label) as group:
             slots = Slots(self.label, self.concurrency, group)
-            tasks = [
-                group.create_task(self._treat_all(connection, line, slots), name=self.label),
-                group.create_task(until_closed(connection), name=f"watch {self.label}"),
-            ]
+            treating = group.create_task(self._treat_all(connection, line, slots), name=self.label)
             subscription = await connection.client.subscribe(
                 self.subject, self.queue or "", cb=take, pending_bytes_limit=self.max_pending_bytes
             )
             yield {}
             await self._drain(subscription, line, slots)
-            for each in tasks:
-                each.cancel()
+            treating.cancel()
 
     async def _take(self, connection: Connection, line: asyncio.Queue[Msg], message: Msg) -> None:
         self.received += 1

@@ -16,7 +16,7 @@ import structlog
 
 from piped.errors import Misconfigured, Problem, Unavailable
 from piped.providers._lines import Feed, Format, shape_of, text_of
-from piped.providers.processes.child import Child, signal_name, told
+from piped.providers.processes.child import Child, end_of, told
 from piped.spec import Dependency, Duration, Meta, Provider, Size, part, provider
 
 LONGEST: Final = 2000
@@ -205,9 +205,7 @@ class Process(Provider):
                 raise Unavailable(f"'{self._name}' {told(code)}")
             if code:
                 raise Misconfigured(f"'{self._name}' {told(code)} and is not started again")
-        number = code or 0
-        how = {"signal": signal_name(-number)} if number < 0 else {"exit_code": code}
-        log.info("process ended", process=self._name, **how)
+        log.info("process ended", process=self._name, **end_of(code))
 
     async def _end(self, child: Child, life: asyncio.Task[None]) -> None:
         clock = asyncio.get_running_loop().time

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -191,7 +191,7 @@ class Child(asyncio.SubprocessProtocol):
         self._pid = self._transport.get_pid()
 
     def process_exited(self) -> None:
-        self._kill_group(signal.SIGKILL)
+        kill_group(self._pid)
         self.exited.set()
         if self._input is not None:
             self._input.end()
@@ -201,12 +201,7 @@ class Child(asyncio.SubprocessProtocol):
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process and to all of its group; nothing happens if it has ended."""
         if not self.exited.is_set():
-            self._kill_group(number)
-
-    def _kill_group(self, number: signal.Signals) -> None:
-        if self._pid > 1:  # 0 and 1 would be our own group, and everybody
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, number)
+            kill_group(self._pid, number)
 
     async def close(self) -> None:
         """Kill what still runs, and close all pipes."""
@@ -232,6 +227,13 @@ def pipe(its: ExitStack, ours: ExitStack, *, is_input: bool = False) -> tuple[in
     return ends
 
 
+def kill_group(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to the process that leads a group, and to all of the group."""
+    if pid > 1:  # 0 and 1 would be our own group, and everybody
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+
+
 def refusal(error: OSError | ValueError) -> Exception:
     """Return what it means that a process cannot be started."""
     if isinstance(error, OSError) and error.errno in FOR_NOW:
@@ -245,6 +247,13 @@ def told(code: int | None) -> str:
     if code is None or code >= 0:
         return f"ended with exit code {code}"
     return f"was ended by {signal_name(-code)}"
+
+
+def end_of(code: int | None) -> dict[str, Any]:
+    """Return how a process has ended, as keys of a line in the log."""
+    if code is None or code >= 0:
+        return {"exit_code": code}
+    return {"signal": signal_name(-code)}
 
 
 def signal_name(number: int) -> str:

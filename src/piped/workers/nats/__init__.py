@@ -8,7 +8,6 @@ else, answers above all, goes straight from workers to fronts and back, over cor
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -25,8 +24,9 @@ from piped.providers.nats.pulls import Puller
 from piped.providers.nats.streams import NatsStream
 from piped.spec import Dependency, Duration, Size
 from piped.workers.front import Front
-from piped.workers.nats.dispatcher import AGAIN_S, NatsDispatcher
 from piped.workers.nats.front import FrontLink
+from piped.workers.nats.ledger import AGAIN_S, NatsLedger
+from piped.workers.nats.subjects import stream_of, subject_of
 from piped.workers.nats.worker import WorkerLink
 from piped.workers.opening import CLOSED, elsewhere, worker_of
 from piped.workers.pool import Pool
@@ -37,16 +37,6 @@ SHORTEST_KEPT_S: Final = 60.0
 CONSUMER: Final = "workers"
 
 log = structlog.get_logger("piped.workers")
-
-
-def stream_of(pool: str) -> str:
-    """Return the name of the stream that has the parts of a pool."""
-    return f"PIPED_{pool}"
-
-
-def subject_of(pool: str, what: str) -> str:
-    """Return a subject of a pool: ``work`` and ``hello``."""
-    return f"piped.{pool}.{what}"
 
 
 async def prepare(pool: Pool, connection: Connection) -> Any:
@@ -83,8 +73,7 @@ async def prepare(pool: Pool, connection: Connection) -> Any:
         await connection.jetstream.add_consumer(name, consumer)
         created = (await connection.jetstream.stream_info(name)).created
     except (Error, TimeoutError) as error:
-        known = error if isinstance(error, Error) else Error("no answer")
-        raise at_start(known, f"pool '{pool.name}'") from error
+        raise at_start(error, f"pool '{pool.name}'") from error
     if pool.durable:
         await connection.warn_if_lazy()
     return created
@@ -97,16 +86,16 @@ async def open_nats_front(pool: Pool, dependency: Dependency[Any]) -> AsyncItera
     stream = await prepare(pool, connection)
     async with asyncio.TaskGroup() as group:
         link = FrontLink(connection, pool.name, group, stream, lambda: prepare(pool, connection))
-        front = Front(pool, link, NatsDispatcher)
-        assert isinstance(front.dispatcher, NatsDispatcher)
+        front = Front(pool, link, NatsLedger)
+        assert isinstance(front.ledger, NatsLedger)
         try:
-            await link.open(front.dispatcher)
+            await link.open(front.ledger)
             watch = group.create_task(until_closed(connection), name=f"watch {pool.label}")
             log.info("pool opened", pool=pool.name, connection=connection.name)
             yield front
             watch.cancel()
         finally:
-            front.dispatcher.close(Unavailable(CLOSED))
+            front.ledger.close(Unavailable(CLOSED))
             await link.close()
 
 
@@ -118,15 +107,14 @@ async def open_nats_worker(pool: Pool, dependency: Dependency[Any]) -> AsyncIter
         await each.wait()
     await prepare(pool, connection)
     async with asyncio.TaskGroup() as group:
-        name = pool.worker_name or f"{pool.name}-{os.getpid()}"
-        link = WorkerLink(connection, pool.name, name, pool.attempts, group)
+        link = WorkerLink(connection, pool.name, pool.known_as, pool.attempts, group)
         async with elsewhere(pool) as runner:
             worker = worker_of(pool, link.send, lambda: None, group, runner)
             await link.open(worker)
             worker.start()
             pulling = group.create_task(_pull(pool, connection, link), name=pool.label)
             watch = group.create_task(until_closed(connection), name=f"watch {pool.label}")
-            log.info("joined", pool=pool.name, worker=name)
+            log.info("joined", pool=pool.name, worker=pool.known_as)
             try:
                 yield
                 link.leave()

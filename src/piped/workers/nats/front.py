@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,9 @@ from piped.providers.nats.ends import heed_cancellation
 from piped.providers.nats.errors import NoResponders
 from piped.workers.frames import BadFrame, Ping, ToWorker, Work, encoded, read_by_front
 from piped.workers.nats.answers import address_of
-from piped.workers.nats.dispatcher import AGAIN_S, NatsDispatcher
+from piped.workers.nats.ledger import AGAIN_S, NatsLedger
+from piped.workers.nats.outbox import Outbox
+from piped.workers.nats.subjects import stream_of, subject_of
 from piped.workers.parts import Part
 
 RETURN_S: Final = 1.0
@@ -48,19 +50,18 @@ class FrontLink:
     ) -> None:
         self._connection, self._pool, self.group = connection, pool, group
         self._stream, self._prepare = stream, prepare
-        self._work = f"piped.{pool}.work"
-        self._remove = f"$JS.API.STREAM.MSG.DELETE.PIPED_{pool}"
+        self._work = subject_of(pool, "work")
+        self._remove = f"$JS.API.STREAM.MSG.DELETE.{stream_of(pool)}"
         self._inbox = connection.client.new_inbox()
         self._acks = connection.client.new_inbox()
-        self._outbox: deque[Part | int | tuple[bytes, ToWorker]] = deque()
-        self._has_more = asyncio.Event()
+        self._outbox = Outbox()
         self._is_doubtful = asyncio.Event()  # whether the stream is still there
         self._was_heard = asyncio.Event()  # a worker, or that there is none
         self._stream_since = 0.0
         self._connected_at = -RETURN_S  # again
         self._tasks: list[asyncio.Task[None]] = []
         self._subscriptions: list[Any] = []
-        self._dispatcher: NatsDispatcher | None = None
+        self._dispatcher: NatsLedger | None = None
         self.unstored: dict[bytes, Part] = {}  # what JetStream has not said to have, oldest first
         self._stored: dict[bytes, int] = {}  # where in the stream the parts are that nobody has
 
@@ -70,21 +71,22 @@ class FrontLink:
         away = not self._connection.is_connected
         return away or bool(self._outbox or self._connection.pending_bytes)
 
-    async def open(self, dispatcher: NatsDispatcher) -> None:
+    async def open(self, dispatcher: NatsLedger) -> None:
         """Listen to workers, and ask them to say Hello."""
         self._dispatcher = dispatcher
-        client, prefix = self._connection.client, f"piped.{self._pool}"
+        client = self._connection.client
         for subject, act in (
             (self._inbox, self._on_message),
-            (f"{prefix}.hello", self._on_message),
+            (subject_of(self._pool, "hello"), self._on_message),
             (f"{self._acks}.*", self._on_ack),
         ):
             self._subscriptions.append(await client.subscribe(subject, cb=act))
         self._tasks = [
-            self.group.create_task(self._send_all(), name=f"send {prefix}"),
-            self.group.create_task(self._keep_stream(), name=f"keep {prefix}"),
+            self.group.create_task(self._outbox.run(), name=f"send workers.{self._pool}"),
+            self.group.create_task(self._keep_stream(), name=f"keep workers.{self._pool}"),
         ]
-        await self._connection.publish(f"{prefix}.who", b"", reply=f"{self._acks}.who")
+        who = subject_of(self._pool, "who")
+        await self._connection.publish(who, b"", reply=f"{self._acks}.who")
         with suppress(TimeoutError):
             async with asyncio.timeout(GREETING_S):
                 await self._was_heard.wait()
@@ -101,8 +103,7 @@ class FrontLink:
         """Put a part into the work queue soon."""
         part.sent_at = asyncio.get_running_loop().time()
         self.unstored[part.id] = part
-        self._outbox.append(part)
-        self._has_more.set()
+        self._outbox.add(partial(self._store, part))
 
     def taken(self, part: Part) -> None:
         """Note that a worker has a part."""
@@ -113,12 +114,14 @@ class FrontLink:
         """Take a part that nobody waits for any more out of the work queue, where it is there."""
         self.unstored.pop(part.id, None)
         if (place := self._stored.pop(part.id, None)) is not None:
-            self._outbox.append(place)
-            self._has_more.set()
+            asked = msgspec.json.encode({"seq": place, "no_erase": True})
+            self._later(self._remove, asked, f"{self._acks}.removed")
 
     def send(self, address: bytes, frame: ToWorker) -> None:
-        self._outbox.append((address, frame))
-        self._has_more.set()
+        self._later(address.decode(), encoded([frame]), self._inbox)
+
+    def _later(self, subject: str, data: bytes, reply: str) -> None:
+        self._outbox.add(partial(self._connection.publish, subject, data, reply=reply))
 
     async def is_dead(self, address: bytes, patience_s: float) -> bool:
         """Tell whether a worker is no more; one that is frozen still has its subscription.
@@ -171,32 +174,6 @@ class FrontLink:
         log.warning("parts stored again", pool=self._pool, reason="the server has lost them")
         self._dispatcher.store_again()
 
-    async def _send_all(self) -> None:
-        while True:
-            self._has_more.clear()
-            while self._outbox:
-                each = self._outbox.popleft()
-                try:
-                    await self._send(each)
-                except PipedError as error:
-                    is_away = isinstance(error, Unavailable)
-                    if isinstance(each, Part) and not is_away and each.id in self.unstored:
-                        self._refuse(each, error)
-                heed_cancellation()
-            await self._has_more.wait()
-
-    async def _send(self, each: Part | int | tuple[bytes, ToWorker]) -> None:
-        if isinstance(each, Part):
-            await self._store(each)
-        elif isinstance(each, int):
-            asked = msgspec.json.encode({"seq": each, "no_erase": True})
-            await self._connection.publish(self._remove, asked, reply=f"{self._acks}.removed")
-        else:
-            await self._publish(*each)
-
-    async def _publish(self, address: bytes, frame: ToWorker) -> None:
-        await self._connection.publish(address.decode(), encoded([frame]), reply=self._inbox)
-
     async def _store(self, part: Part) -> None:
         if part.is_closed:
             return
@@ -208,12 +185,16 @@ class FrontLink:
             until=time.time() + left_s,
             reply=self._inbox,
         )
-        await self._connection.publish(
-            self._work,
-            encoded([work]),
-            reply=f"{self._acks}.{part.id.hex()}",
-            headers={"Nats-Msg-Id": part.id.hex()},
-        )
+        try:
+            await self._connection.publish(
+                self._work,
+                encoded([work]),
+                reply=f"{self._acks}.{part.id.hex()}",
+                headers={"Nats-Msg-Id": part.id.hex()},
+            )
+        except PipedError as error:
+            if not isinstance(error, Unavailable) and part.id in self.unstored:
+                self._refuse(part, error)
 
     async def _on_ack(self, message: Msg) -> None:
         """Hear that a part is stored, or why not."""

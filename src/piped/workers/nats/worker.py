@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -17,11 +14,9 @@ from nats.errors import Error
 
 from piped.errors import BatonError, PipedError
 from piped.providers.nats import Connection
-from piped.providers.nats.ends import heed_cancellation
 from piped.providers.nats.errors import NoResponders
 from piped.workers.failures import failure_bytes
 from piped.workers.frames import (
-    SPOKEN,
     Answer,
     BadFrame,
     Beat,
@@ -38,6 +33,8 @@ from piped.workers.frames import (
     read_by_worker,
 )
 from piped.workers.nats.answers import Answers, Sent
+from piped.workers.nats.outbox import Outbox
+from piped.workers.nats.subjects import subject_of
 from piped.workers.nats.taken import Former, Taken
 from piped.workers.worker import HEARTBEAT_S, Worker
 
@@ -64,9 +61,7 @@ class WorkerLink:
         self._answers = Answers(self._inbox)
         self._undo: Callable[[], None] = lambda: None
         self._former = Former()
-        self._outbox: deque[Callable[[], Awaitable[Any]]] = deque()
-        self._has_more = asyncio.Event()
-        self._is_empty = asyncio.Event()
+        self._outbox = Outbox()
         self._greeted: dict[str, float] = {}  # the fronts that know who we are, and since when
         self._looking: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,12 +75,12 @@ class WorkerLink:
         for subject, act in (
             (self._inbox, self._on_message),
             (f"{self._inbox}.*", self._on_unheard),
-            (self._subject("who"), self._on_who),
+            (subject_of(self._pool, "who"), self._on_who),
         ):
             self._subscriptions.append(await client.subscribe(subject, cb=act))
         self._undo = self._connection.on_reconnect(self._on_reconnect)
         self._tasks = [
-            self._group.create_task(self._send_all(), name=f"send {self._name}"),
+            self._group.create_task(self._outbox.run(), name=f"send {self._name}"),
             self._group.create_task(self._greet(), name=f"greet {self._name}"),
         ]
 
@@ -110,7 +105,7 @@ class WorkerLink:
         try:
             async with asyncio.timeout(limit_s):
                 await self._worker.finished()
-                await self._is_empty.wait()
+                await self._outbox.is_empty.wait()
                 await self._connection.client.flush()
         except (TimeoutError, Error):
             log.warning("parts given up", pool=self._pool, parts=self._worker.held)
@@ -130,39 +125,34 @@ class WorkerLink:
             [work] = read_by_worker(message.data)
         except (BadFrame, ValueError) as error:
             log.warning("bad part dropped", pool=self._pool, reason=str(error))
-            self._later(message.term)
+            self._outbox.add(message.term)
             return
         left_s = work.until - time.time() if isinstance(work, Work) else 0.0
         if not isinstance(work, Work) or left_s <= 0:
-            self._later(message.ack)
+            self._outbox.add(message.ack)
             return
         attempt = work.attempt + message.metadata.num_delivered - 1
         if self.is_ending or not self._worker.room or self._former.leaves(work.id, attempt):
-            self._later(message.nak)
+            self._outbox.add(message.nak)
             return
-        must_ask = self._attempts == 1 or attempt > 1
-        self._taken[work.id, attempt] = Taken(
-            message, work.reply, self._loop.time() + left_s, must_ask
-        )
-        self._worker.receive(
-            Work(
-                *(work.id, attempt, work.pipeline, work.payload, left_s, must_ask),
-                *(work.key, work.journey),
-            )
-        )
+        work.attempt, work.left_s = attempt, left_s
+        work.must_ask = self._attempts == 1 or attempt > 1
+        until = self._loop.time() + left_s
+        self._taken[work.id, attempt] = Taken(message, work.reply, until, work.must_ask)
+        self._worker.receive(work)
 
     def send(self, frame: ToFront) -> None:
         """Tell the fronts, and JetStream, what the worker says."""
         if isinstance(frame, Beat):
             for key in frame.parts:
                 if found := self._taken.get(key):
-                    self._later(found.message.in_progress)
+                    self._outbox.add(found.message.in_progress)
         elif isinstance(frame, Started):
             self._tell_started(frame)
         elif not isinstance(frame, Hello | Drain):
             taken = self._taken.pop((frame.id, frame.attempt), None)
             if taken is not None:
-                self._later(partial(self._end, taken, frame))
+                self._outbox.add(partial(self._end, taken, frame))
 
     def _tell_started(self, frame: Started) -> None:
         fronts: dict[str, list[Key]] = {}
@@ -170,7 +160,7 @@ class WorkerLink:
             if found := self._taken.get(key):
                 fronts.setdefault(found.front, []).append(key)
         for front, keys in fronts.items():
-            self._later(partial(self._tell, front, Started(tuple(keys))))
+            self._outbox.add(partial(self._tell, front, Started(tuple(keys))))
 
     async def _end(self, taken: Taken, frame: ToFront) -> None:
         """Say what has become of a part; it stays in the work queue if that cannot be said."""
@@ -198,7 +188,7 @@ class WorkerLink:
         """Send an answer again, soon, that nobody has heard: the front may be about to return."""
         if (sent := self._answers.unheard(message.subject, self._loop.time())) is not None:
             self._greeted.pop(sent.front, None)
-            self._loop.call_later(UNHEARD_S, self._later, partial(self._answer, sent))
+            self._loop.call_later(UNHEARD_S, self._outbox.add, partial(self._answer, sent))
 
     def _on_reconnect(self) -> None:
         self._answers.since = self._loop.time()
@@ -216,28 +206,7 @@ class WorkerLink:
 
     def _hello(self) -> Hello:
         assert self._worker is not None
-        host, capacity = socket.gethostname(), self._worker.capacity
-        return Hello(SPOKEN, self._pool, self._name, os.getpid(), host, capacity)
-
-    def _subject(self, what: str) -> str:
-        return f"piped.{self._pool}.{what}"
-
-    def _later(self, act: Callable[[], Awaitable[Any]]) -> None:
-        self._outbox.append(act)
-        self._is_empty.clear()
-        self._has_more.set()
-
-    async def _send_all(self) -> None:
-        while True:
-            self._has_more.clear()
-            while self._outbox:
-                try:
-                    await self._outbox.popleft()()
-                except (PipedError, Error) as error:  # it is away: others get what is here
-                    log.debug("not sent", worker=self._name, reason=str(error))
-            heed_cancellation()
-            self._is_empty.set()
-            await self._has_more.wait()
+        return self._worker.hello(self._name)
 
     async def _greet(self) -> None:
         while True:
@@ -247,8 +216,8 @@ class WorkerLink:
 
     def _say(self, frame: Hello | Drain) -> None:
         """Say something to all fronts."""
-        data, subject = encoded([frame]), self._subject("hello")
-        self._later(lambda: self._connection.publish(subject, data, reply=self._inbox))
+        data, subject = encoded([frame]), subject_of(self._pool, "hello")
+        self._outbox.add(lambda: self._connection.publish(subject, data, reply=self._inbox))
 
     async def _on_who(self, _message: Msg) -> None:
         if not self.is_ending:
@@ -265,13 +234,14 @@ class WorkerLink:
             return
         for frame in said:
             if isinstance(frame, Ping):
-                self._later(lambda: self._connection.publish(message.reply, b""))
+                self._outbox.add(lambda: self._connection.publish(message.reply, b""))
             elif isinstance(frame, Who):
                 self._greeted.pop(message.reply, None)
             elif isinstance(frame, Cancel | Go):
-                self._told(frame)
+                self._on_word(frame)
 
-    def _told(self, frame: Cancel | Go) -> None:
+    def _on_word(self, frame: Cancel | Go) -> None:
+        """Act on what a front says of a part."""
         assert self._worker is not None
         if (taken := self._taken.get((frame.id, frame.attempt))) is not None:
             taken.has_asked = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from piped.workers.frames import Answer, Back, Cancel, Died, Go, Started
-from piped.workers.ledger import MISSED_S, Ledger, begin
+from piped.workers.ledger import MISSED_S, Ledger
 from piped.workers.parts import POISON_DEATHS, Closed, Part, Peer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Closed(Closed):
             found[1][attempt] = address
 
 
-class NatsDispatcher(Ledger):
+class NatsLedger(Ledger):
     """The rules of a pool whose parts JetStream gives to the workers.
 
     A worker tells of each part that it has begun; of one that had been given to another worker
@@ -109,19 +109,11 @@ class NatsDispatcher(Ledger):
         if part.starts >= self._rules.attempts:
             self._refuse_attempt(part, peer, attempt)
             return
-        now = self._loop.time()
         self._link.taken(part)
         if part.holder is not None:
             part.holder.holding.pop(part.id, None)
-        part.holder, part.attempt, part.is_started = peer, attempt, False
-        part.holders[attempt] = peer.address
-        begin(part)
-        peer.holding[part.id] = self._in_flight[part.id] = part
-        if attempt == 1:
-            self.counters.waits += 1
-            self.counters.wait_s += now - part.since
-        else:
-            self.counters.redelivered += 1
+        self._give(part, peer, attempt, self._loop.time())
+        part.begin()
         if self._must_ask(part):
             self._link.send(peer.address, Go(part.id, attempt))
 
@@ -181,7 +173,6 @@ class NatsDispatcher(Ledger):
     def lost(self, address: bytes, reason: str) -> None:
         peer = self.peers.pop(address, None)
         if peer is not None:
-            peer.is_gone = True
             _acquit(peer)
             log.info("worker left", pool=self.name, worker=peer.name, reason=reason)
 

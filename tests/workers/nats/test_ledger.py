@@ -10,7 +10,7 @@ import pytest
 
 from piped.errors import QueueFull
 from piped.workers.frames import Answer, Cancel, Drain, Go, Hello, Started
-from piped.workers.nats.dispatcher import NatsDispatcher
+from piped.workers.nats.ledger import NatsLedger
 from piped.workers.parts import Part
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ class Pool:
     def __init__(self, group: asyncio.TaskGroup, **rules: Any) -> None:
         self.link = Link(group)
         told: Any = SimpleNamespace(**{**vars(RULES), **rules})
-        self.front = NatsDispatcher("math", told, self.link, lambda answer, _: [answer.payload])
+        self.front = NatsLedger("math", told, self.link, lambda answer, _: [answer.payload])
         for name in "abc":
             self.front.receive(name.encode(), Hello((1,), "math", name, 1, "host", 64))
 
