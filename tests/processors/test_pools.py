@@ -122,7 +122,7 @@ def serve(tmp_path: Path) -> Serve:
 
 def dispatcher_of(service: Service) -> Any:
     """Return what knows all parts of the pool that have not come to an end."""
-    return service.resources["workers.math"].value.dispatcher
+    return service.resources["workers.math"].value.ledger
 
 
 async def outcome(service: Service, baton: Any) -> Any:
