@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: help install demo test test-all chaos lint docs bench bench-peers clean
+.PHONY: help install demo test test-all chaos fuzz lint docs bench bench-peers clean
 
 help:  ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ test-all: install  ## run the tests; a skip is a failure
 
 chaos: install  ## do faults to worker pools, as many as there are; ROWS=1,2 SEED=7 for some again
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS))
+
+fuzz: install  ## throw bytes at the HTTP protocol for SECONDS=60
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@mkdir -p build/fuzz
+	@$(BIN)/python -m tests.fuzz.http -max_total_time=$(or $(SECONDS),60) -artifact_prefix=build/fuzz/ build/fuzz
 
 lint: install  ## check style and types
 	@$(BIN)/ruff format --check .

@@ -11,26 +11,25 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
 import structlog
 
 from piped.blueprint import Blueprint
+from piped.difference import Difference, difference_of, kept_of
 from piped.document import load
 from piped.drawing import draw
 from piped.engine import Pipeline, Results
 from piped.errors import ConfigError, PipedError, suggest
+from piped.reload import Exchange, merge
 from piped.resources import Life, Resource, Supervisor
-from piped.spec import Dependency, PipelineName, Provider, dependencies_of
+from piped.spec import Provider
+from piped.wiring import Follower, Role, bind, followers_of, plan_of
 
 log = structlog.get_logger("piped.service")
-
-Needs: TypeAlias = Mapping[str, frozenset[str]]
-"""What each pipeline needs that is no pipeline."""
-
 
 EXIT_FAILED_FOR_GOOD: Final = 3
 """The exit code when a provider that the service cannot do without has failed for good."""
@@ -60,19 +59,31 @@ class Service:
         beside: Sequence[Provider] = (),
         is_debug: bool = False,
     ) -> None:
-        self.blueprint = blueprint
-        self._work, self._beside = work, beside
-        blueprint.units.extend(beside)
-        self._is_whole = only is None and work is None
+        names = None if only is None else tuple(only)
+        self._plan = plan_of(blueprint, Role(names, work, tuple(beside), is_debug))
         self.exit_code = 0
-        self.resources: dict[str, Resource] = {}
+        self.resources: dict[str, Resource] = {
+            name: Resource(name) for name in sorted(self._plan.needed)
+        }
+        self._followers = self._wire()
+        self._supervisor = Supervisor(
+            self._plan.units, self.resources, lambda: self.stop(EXIT_FAILED_FOR_GOOD)
+        )
         self._stopping = asyncio.Event()
-        self._events: Any = blueprint.providers.get("system-events") if self._is_whole else None
         self._group = asyncio.TaskGroup()
         self._startup: asyncio.Task[None] | None = None
-        self._supervisor = Supervisor(
-            self._wire(only, is_debug), self.resources, lambda: self.stop(EXIT_FAILED_FOR_GOOD)
-        )
+        self._reloading = asyncio.Lock()
+        self._closing_old: asyncio.Task[None] | None = None
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """What runs: another one after a reload."""
+        return self._plan.blueprint
+
+    @property
+    def _events(self) -> Any:
+        providers = self.blueprint.providers
+        return providers.get("system-events") if self._plan.role.is_whole else None
 
     @classmethod
     def load(
@@ -129,6 +140,56 @@ class Service:
                 await self._events.fire("shutdown")
         await self._close()
 
+    async def reload(self, blueprint: Blueprint | None = None) -> Difference:
+        """Put another document, or the same one read again, in the place of the one that runs.
+
+        What has not changed goes on, and so do the requests that are open. Code that was imported
+        stays as it is. The return does not wait for what is drained and closed. Cancel it only when
+        the service is to end: nothing is put back then.
+
+        Args:
+            blueprint: What is to run, without errors; if there is none, the document is read again.
+
+        Raises:
+            ConfigError: The document has errors; the old one goes on.
+            CannotReload: Something new cannot be opened; the old document goes on.
+        """
+        async with self._reloading:
+            if blueprint is None:
+                blueprint = await self._read_again()
+            if self._closing_old is not None:
+                await asyncio.wait([self._closing_old])
+            failed = {life.provider for life in self.lives if life.failure is not None}
+            plan = plan_of(blueprint, self._plan.role)
+            kept = kept_of(self._plan, plan, failed)
+            difference = difference_of(self._plan, plan, kept)
+            merge(plan, kept)
+            self._offer_itself(plan.needed)
+            parts = (self._supervisor, self.resources, self._plan, plan, kept, self._followers)
+            await self._put(Exchange(*parts))
+            counts = {"added": len(difference.added), "changed": len(difference.changed)}
+            counts |= {"removed": len(difference.removed), "unchanged": difference.unchanged}
+            log.info("reloaded", **counts)
+        return difference
+
+    async def _read_again(self) -> Blueprint:
+        document, only = self.blueprint.document, self._plan.role.only
+        blueprint = await asyncio.to_thread(blueprint_of, document.file, document.overrides)
+        errors = blueprint.errors if only is None else blueprint.errors_of(only)
+        if errors:
+            raise ConfigError(errors)
+        return blueprint
+
+    async def _put(self, exchange: Exchange) -> None:
+        before, self._plan = self._plan, exchange.new  # pipelines that are found by name are new
+        try:
+            await exchange.run()
+        except BaseException:
+            self._plan = before
+            raise
+        self._followers = exchange.now
+        self._closing_old = self._group.create_task(exchange.close_old(), name="close the old")
+
     def stop(self, exit_code: int | None = None) -> None:
         """Ask the service to end; ``serve`` then drains it and returns."""
         if exit_code is not None:
@@ -183,118 +244,24 @@ class Service:
 
     async def _close(self) -> None:
         await self._supervisor.stop()
-        if self._startup is not None:
-            self._startup.cancel()
+        for task in (self._startup, self._closing_old):
+            if task is not None:
+                task.cancel()
         await self._group.__aexit__(None, None, None)
 
-    def _wire(self, only: Iterable[str] | None, is_debug: bool) -> list[Provider]:
-        """Bind every dependency that is needed, and return the providers in starting order."""
-        blueprint = self.blueprint
-        feeding = self._feeding()
-        roots = [each for unit in feeding for each in dependencies_of(unit)]
-        roots += [Dependency(f"pipeline.{name}") for name in only or ()]
-        if all(each.name == "service" for each in roots):  # no source of batons: call what you like
-            roots += [Dependency(f"pipeline.{name}") for name in blueprint.pipelines]
-        needed = blueprint.needed_by(roots)
-        needs = blueprint.needs_of_pipelines()
-        if self._is_whole:
-            needed |= self._callable(needed, needs)
-        self.resources.update({name: Resource(name) for name in sorted(needed)})
-        for name in ("service", "pipelines"):
-            if name in self.resources:
-                self.resources[name].ready(self)
-        for unit in blueprint.units:
-            unit.is_feeding, unit.is_debug = unit in feeding, is_debug
-            unit.document = (str(blueprint.document.file), blueprint.document.overrides)
-            unit.needed = frozenset(needed.intersection(unit.offers()))
-        running = [unit for unit in blueprint.units if unit.is_feeding or unit.needed]
-        self._bind_all(running, needs)
-        return self._in_starting_order(running)
+    def _wire(self) -> dict[str, Follower]:
+        """Bind all that runs, and have each pipeline follow what it needs."""
+        plan = self._plan
+        self._offer_itself(plan.needed)
+        bind(plan.units, plan.pipelines, self.resources)
+        followers = followers_of(plan, self.resources)
+        for each in followers.values():
+            each.follow()
+        return followers
 
-    def _feeding(self) -> list[Provider]:
-        """Return what brings batons by itself; for a worker, that is its pool."""
-        if self._work is None:
-            return [unit for unit in self.blueprint.units if self._is_whole and unit.feeds()]
-        workers: Any = self.blueprint.providers["workers"]
-        for name, pool in workers.pools.items():
-            pool.role = "worker" if name == self._work else "inner"
-        return [workers.pools[self._work], *self._beside]
-
-    def _callable(self, needed: set[str], needs: Needs) -> set[str]:
-        """Return the pipelines that nobody uses and that need nothing more than is there anyway."""
-        found: set[str] = set()
-        for name, own in needs.items():
-            if own <= needed | {"service"}:
-                found |= {f"pipeline.{name}", *own}
-        return found
-
-    def _bind_all(self, running: Iterable[Provider], needs: Needs) -> None:
-        pipelines = [p for p in self.blueprint.pipelines.values() if self._is_needed(p)]
-        dependencies = [each for unit in running for each in _needs_of(unit)]
-        for pipeline in pipelines:  # which know one another already
-            own = pipeline.dependencies()
-            dependencies += [each for each in own if not isinstance(each, PipelineName)]
-        for dependency in dependencies:
-            dependency.resource = self.resources[dependency.name]
-        for pipeline in pipelines:
-            pipeline.compile()
-        for pipeline in pipelines:
-            self._follow(pipeline, needs[pipeline.name])
-
-    def _is_needed(self, pipeline: Pipeline) -> bool:
-        return f"pipeline.{pipeline.name}" in self.resources or "pipelines" in self.resources
-
-    def _follow(self, pipeline: Pipeline, names: Iterable[str]) -> None:
-        """Make a pipeline ready while all that it needs, directly or not, is ready."""
-        needs = [self.resources[name] for name in sorted(names)]
-        name = f"pipeline.{pipeline.name}"
-        resource = self.resources.setdefault(name, Resource(name))
-
-        def update() -> None:
-            lost = [each for each in needs if not each.is_ready]
-            failed = [each for each in lost if each.has_failed]
-            pipeline.is_ready = not lost
-            if failed:
-                resource.failed(f"'{failed[0].name}' has failed for good: {failed[0].reason}")
-            elif lost:
-                resource.lost(f"'{lost[0].name}' is lost: {lost[0].reason}")
-            else:
-                resource.ready(pipeline)
-
-        for each in needs:
-            each.watch(update)
-        update()
-
-    def _in_starting_order(self, units: list[Provider]) -> list[Provider]:
-        """Order providers: first what others need, sites last; they are closed the other way.
-
-        What all others run under is first of all; what runs pipelines of others comes after all
-        that only serves.
-        """
-        offers = self.blueprint.offers()
-        order: list[Provider] = []
-        open_: list[Provider] = []
-
-        def visit(unit: Provider) -> None:
-            if unit in order or unit in open_:
-                return
-            open_.append(unit)
-            for name in sorted(self.blueprint.needed_by(_needs_of(unit), offers)):
-                if (other := offers.get(name)) in units and other is not None:
-                    visit(other)
-            open_.remove(unit)
-            order.append(unit)
-
-        def turn(unit: Provider) -> tuple[bool, ...]:
-            return (not unit.is_first, unit.is_edge, unit.is_feeding, unit.runs_pipelines)
-
-        for unit in sorted(units, key=turn):
-            visit(unit)
-        return order
-
-
-def _needs_of(unit: Provider) -> Iterable[Dependency[Any]]:
-    return dependencies_of(unit) if unit.is_feeding else unit.requires()
+    def _offer_itself(self, needed: Set[str]) -> None:
+        for name in needed & {"service", "pipelines"}:
+            self.resources.setdefault(name, Resource(name)).ready(self)
 
 
 def blueprint_of(

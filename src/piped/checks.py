@@ -140,7 +140,7 @@ def _unanswered(blueprint: Blueprint) -> Iterator[Problem]:
         return
     able = _able_to_answer(blueprint.pipelines)
     for unit in blueprint.units:
-        for each in dependencies_of(unit) if unit.brings_requests else ():
+        for each in unit.asks():
             name = each.name.removeprefix("pipeline.")
             if name in blueprint.pipelines and name not in able:
                 what = f"no step that is reached from pipeline '{name}' can answer a request"

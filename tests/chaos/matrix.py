@@ -42,10 +42,11 @@ class Run:
         rig: Rig,
         *faults: Callable[[], Awaitable[object] | None],
         count: int | None = None,
+        kind: type[Ledger] = Ledger,
         **more: Any,
     ) -> Ledger:
         """Ask all requests; the first fault is done at a third of them, the next at two thirds."""
-        ledger = Ledger(rig.url, count or self.count, **{"patience_s": self.patience_s, **more})
+        ledger = kind(rig.url, count or self.count, **{"patience_s": self.patience_s, **more})
         async with asyncio.TaskGroup() as group:
             group.create_task(ledger.run())
             for number, fault in enumerate(faults, 1):

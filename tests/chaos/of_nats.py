@@ -14,11 +14,13 @@ from tests.providers.nats.conftest import Server
 
 
 @asynccontextmanager
-async def over_nats(run: Run, *overrides: str, **more: Any) -> AsyncIterator[tuple[Rig, Server]]:
-    """Run the service with a server of its own."""
+async def over_nats(
+    run: Run, *overrides: str, store: str = "", **more: Any
+) -> AsyncIterator[tuple[Rig, Server]]:
+    """Run the service with a server of its own; ``store`` is more of its configuration."""
     folder = run.folder / "nats"
-    folder.mkdir()
-    server = await asyncio.to_thread(Server, folder)
+    folder.mkdir(exist_ok=True)
+    server = await asyncio.to_thread(Server, folder, "", store)
     connection = f"nats.connections.main.servers:{server.url}"
     carried = ("workers.math.transport:nats", "workers.math.connection:main", connection)
     try:

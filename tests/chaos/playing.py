@@ -10,13 +10,19 @@ from typing import Final
 
 import pytest
 
-from tests.chaos import of_fronts, of_nats, of_nets, of_workers
+from tests.chaos import of_fronts, of_jobs, of_nats, of_nets, of_workers
 from tests.chaos.matrix import ROWS, Row, Run
 
 __all__ = ["MUTANTS", "ROWS", "Row", "play"]
 
-READ: Final = (of_workers, of_fronts, of_nets, of_nats)  # importing them has filled the table
-LONGEST_S: Final = 60.0
+READ: Final = (
+    of_workers,
+    of_fronts,
+    of_nets,
+    of_nats,
+    of_jobs,
+)  # importing them has filled the table
+LONGEST_S: Final = 120.0
 
 MUTANTS: Final = {"no-redelivery": "1", "no-dedupe": "6", "reused-ids": "0", "no-admission": "full"}
 """The broken builds, and the row that must catch each: else the matrix is worth nothing."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import secrets
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from piped.workers.failures import Failure
 from piped.workers.job_file import Job, JobFile
+from piped.workers.nats.jobs import StreamStore
+from piped.workers.store import Limits
 from tests.cli.conftest import Invoke, Write
+from tests.providers.nats.conftest import Server, connected, shared
+from tests.stories.processes import free_ports
+
+__all__ = ["shared"]
 
 SERVICE = """\
 workers:
@@ -250,3 +259,82 @@ def test_wrong_usage_is_told(invoke: Invoke, arguments: list[str], told: str) ->
 
     assert (result.stdout, result.exit_code) == ("", 2)
     assert f"Error: {told}" in result.stderr
+
+
+@pytest.fixture
+def over_nats(write: Write, shared: Server) -> str:
+    """A pool over NATS, with a job that is dead and a part that was set aside."""
+    name = f"test-{secrets.token_hex(6)}"
+    write(f"""\
+workers: {{{name}: {{pipelines: [sum], transport: nats}}}}
+nats: {{connections: {{main: {{servers: "{shared.url}"}}}}}}
+pipelines:
+    sum: [passthrough]
+""")
+
+    async def bury() -> None:
+        async with connected(shared) as connection:
+            store = StreamStore(connection, name, 1, Limits(size_bytes=1 << 20))
+            await store.submit(Job("order-1", "sum", then="mail", journey=12345, payload=b"[1]"))
+            [job] = await store.take(1)
+            await store.bury(replace(job, attempts=3), BOOM)
+            await store.set_aside(Job("order-2", "sum", attempts=1), Failure("PartSetAside"))
+
+    asyncio.run(bury())
+    return name
+
+
+def errors(text: str) -> list[str]:
+    """Return the lines of errors, without those of the log, which has a thread of its own."""
+    return [line for line in text.splitlines() if line.startswith("error: ")]
+
+
+def test_over_nats_the_letters_are_those_of_the_server(
+    invoke: Invoke, over_nats: str, folder: Path
+) -> None:
+    def said(*arguments: str) -> str:
+        result = invoke("dead-letters", over_nats, *arguments)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    assert [line.split()[:3] for line in said("list").splitlines()] == [
+        ["order-1", "sum", "3"],
+        ["order-2", "sum", "set"],
+    ]
+    assert json.loads(said("show", "order-1", "--format=json"))["payload"] == [1]
+    assert said("requeue", "order-1") == "1 dead letter requeued\n"
+    assert said("drop", "--all") == "1 dead letter dropped\n"
+    assert said() == "no dead letters\n"
+    assert [each.name for each in folder.iterdir()] == ["service.yaml"]
+
+
+def test_over_nats_an_unknown_letter_and_a_server_that_is_away_are_told(
+    invoke: Invoke, over_nats: str
+) -> None:
+    [port] = free_ports(1)
+    away = f"nats.connections.main.servers:nats://127.0.0.1:{port}"
+
+    unknown = invoke("dead-letters", over_nats, "drop", "order-3")
+    refused = invoke("dead-letters", over_nats, "-O", away)
+
+    [told] = errors(unknown.stderr)
+    assert told == (
+        "error: there is no dead letter 'order-3' (did you mean 'order-2'? known: order-1, order-2)"
+    )
+    assert errors(refused.stderr)[0].startswith("error: 'nats.main' cannot connect: ")
+    assert (unknown.exit_code, refused.exit_code) == (1, 1)
+
+
+def test_a_pool_whose_connection_is_not_there_is_told(invoke: Invoke, write: Write) -> None:
+    write("""\
+workers: {far: {pipelines: [sum], transport: nats, connection: moon}}
+pipelines:
+    sum: [passthrough]
+""")
+
+    result = invoke("dead-letters", "far")
+
+    assert errors(result.stderr)[-1] == (
+        "error: 'service.yaml' has no connection 'moon', which pool 'far' needs"
+    )
+    assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""`piped run --watch`: a new process when a file has changed, the old one when it is no good."""
+"""`piped run --watch`: a reload when the document has changed, a new process when a module has."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ def url_of(process: Process, number: int) -> str:
     return urls[number - 1]
 
 
+def reloaded(process: Process, times: int = 1) -> str:
+    """Wait until the service has reloaded so many times, and return the address it kept."""
+    told(process, *['"event":"reloaded"'] * times)
+    return url_of(process, 1)
+
+
 def pid_of(process: Process) -> int:
     return int(process.told(r'"event":"started".*"pid":(\d+)')[1])
 
@@ -67,16 +73,17 @@ def changes(process: Process) -> list[str]:
     return re.findall(r"^changed: (.*)$", process.stderr, re.MULTILINE)
 
 
-def test_a_changed_document_is_run_anew(start: Processes, folder: Path, write: Write) -> None:
+def test_a_changed_document_is_reloaded(start: Processes, folder: Path, write: Write) -> None:
     write(SERVICE)
     process = start("run", "--watch", "service.yaml", cwd=folder)
     before = get(url_of(process, 1))
 
     write(SERVICE.replace("value: hello", "value: good day"))
-    after = get(url_of(process, 2))
+    after = get(reloaded(process))
 
     assert (before, after) == ("hello", "good day")
     assert changes(process) == ["service.yaml"]
+    told(process, "~ pipeline.web.hello\n= 2 unchanged\n")
     assert process.terminated() == 0
     assert process.stdout == ""
 
@@ -115,9 +122,9 @@ def test_all_files_of_a_document_are_watched(start: Processes, folder: Path, wri
     answers = [get(url_of(process, 1))]
 
     write("second", "parts/word")
-    answers.append(get(url_of(process, 2)))
+    answers.append(get(reloaded(process, 1)))
     write(text.replace("!file word", "third"), "parts/site.yaml")
-    answers.append(get(url_of(process, 3)))
+    answers.append(get(reloaded(process, 2)))
 
     assert answers == ["first", "second", "third"]
     assert changes(process) == ["parts/word", "parts/site.yaml"]
@@ -134,11 +141,11 @@ def test_a_file_that_an_editor_replaces_is_seen_and_what_it_leaves_is_not(
         write("x", name)
     (folder / "service.yaml").rename(folder / "service.yaml~")
     write(SERVICE)
-    url_of(process, 2)
+    reloaded(process, 1)
     write(SERVICE.replace("value: hello", "value: good day"), "service.yaml.new")
     (folder / "service.yaml.new").replace(folder / "service.yaml")
 
-    assert get(url_of(process, 3)) == "good day"
+    assert get(reloaded(process, 2)) == "good day"
     assert changes(process) == ["service.yaml", "service.yaml"]
 
 
@@ -153,7 +160,7 @@ def test_a_broken_document_leaves_the_old_one_running(
     told(process, "the service goes on as it was\n")
     meanwhile = get(url)
     write(SERVICE.replace("value: hello", "value: good day"))
-    after = get(url_of(process, 2))
+    after = get(reloaded(process))
 
     assert (meanwhile, after) == ("hello", "good day")
     _, _, said = process.stderr.partition("changed: service.yaml\n")
@@ -163,26 +170,46 @@ def test_a_broken_document_leaves_the_old_one_running(
     assert changes(process) == ["service.yaml", "service.yaml"]
 
 
-def test_what_is_under_way_is_finished_before_the_new_one_listens(
+def test_what_is_under_way_ends_as_it_began_while_the_new_document_is_served(
+    start: Processes, folder: Path, write: Write
+) -> None:
+    write(SERVICE)
+    process = start("run", "--watch", "service.yaml", cwd=folder, SLOW="5s")
+    url = url_of(process, 1)
+
+    with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 80), timeout=10) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        process.told("slow asked")
+        write(SERVICE.replace("value: hello", "value: good day").replace("value: slow", "value: x"))
+        reloaded(process)
+        meanwhile = get(url)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert meanwhile == "good day"
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\nslow")
+
+
+def test_what_is_under_way_is_finished_before_a_changed_module_is_used(
     start: Processes, folder: Path, write: Write
 ) -> None:
     port = free_ports(1)[0]
-    text = SERVICE.replace("port: 0", f"port: {port}")
-    write(text)
+    text = f"plugins: {{bundles: {{own: [bundle_own]}}}}\n{SERVICE}"
+    write(text.replace("port: 0", f"port: {port}"))
+    write(SAY, "bundle_own/__init__.py")
     process = start("run", "--watch", "service.yaml", cwd=folder, SLOW="2s")
     url = url_of(process, 1)
 
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         process.told("slow asked")
-        write(text.replace("value: hello", "value: good day"))
+        write(f"{SAY}\n", "bundle_own/__init__.py")
         told(process, '"event":"stopping"')
         answer = b"".join(iter(lambda: client.recv(65536), b""))
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\nslow")
     assert url_of(process, 2) == url
-    assert get(url) == "good day"
 
 
 @pytest.mark.parametrize("text", [None, "pipelines: [\n", "pipelines: {p: [nope]}\n"])

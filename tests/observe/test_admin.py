@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from piped import Service
-from piped.observe.admin import Admin, Hosts
+from piped.observe.admin import Admin
+from piped.providers.web.hosts import Hosts
 from piped.resources import EssentialFailed
 from piped.spec import Decoder, spec_of
 from tests.observe.conftest import Load, brought, front_of

@@ -79,6 +79,13 @@ class Quiet:
         pass
 
 
+class Sockets:
+    """Stands for the open sessions of a site."""
+
+    def broadcast(self, message: str | bytes, group: str | None = None) -> int:
+        return 0
+
+
 class Background:
     """Does its work beside a step that waits; else before that goes on."""
 
@@ -107,6 +114,7 @@ RESOURCES: dict[str, Any] = {
     "threads": Inline(),
     "workers": Parts("6f2d"),
     "workers.math": FakeFront(),
+    "websockets.chat": Sockets(),
     "zmq.queue.jobs": Quiet(),
 }
 

@@ -838,3 +838,53 @@ async def _pass(clock: Clock, seconds: float) -> None:
     for _ in range(steps):
         await clock.advance(seconds / steps, turns=2)
     await turn()
+
+
+async def test_parts_that_are_sent_together_are_taken_all_or_none() -> None:
+    pool = Pool(max_pending=2)
+
+    with pytest.raises(QueueFull):
+        pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b"), ("sum", b"c")], 2.0)
+
+    assert (pool.dispatcher.pending, pool.counters.refused) == (0, 3)
+
+
+async def test_one_future_has_the_results_of_all_parts_in_their_order() -> None:
+    pool = Pool()
+    worker = pool.hello(b"w", capacity=2)
+    together = pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b")], 2.0)
+
+    first, second = pool.work(worker)
+    pool.answer(worker, second, "2")
+    pool.answer(worker, first, "1")
+
+    assert await together.future == [["1"], ["2"]]
+
+
+async def test_the_first_failure_of_parts_that_are_sent_together_is_that_of_all() -> None:
+    pool = Pool()
+    worker = pool.hello(b"w", capacity=3)
+    together = pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b"), ("sum", b"c")], 2.0)
+
+    _, second, third = pool.work(worker)
+    pool.answer(worker, third, "c", is_good=False)
+    pool.answer(worker, second, "b", is_good=False)
+
+    assert await failure(together.future) == "ValueError: w: c"
+    error = together.future.exception()
+    assert error is not None
+    assert error.__notes__ == ["another part failed too: ValueError: w: b"]
+    assert (pool.dispatcher.pending, pool.counters.failed) == (1, 2)
+
+
+async def test_a_caller_that_gives_up_ends_what_is_left_of_its_parts() -> None:
+    pool = Pool()
+    worker = pool.hello(b"w", capacity=2)
+    together = pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b")], 2.0)
+    first, second = pool.work(worker)
+
+    pool.answer(worker, first, "1")
+    together.cancel()
+
+    assert pool.wire.all(worker, Cancel) == [Cancel(second.id, 1)]
+    assert (pool.dispatcher.pending, pool.counters.cancelled) == (0, 1)

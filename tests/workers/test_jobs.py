@@ -15,7 +15,7 @@ from piped.errors import BatonError, QueueFull
 from piped.workers.errors import AttemptsUsed, NeverRan, NoWorkers, PartSetAside, RemoteError
 from piped.workers.job_file import JobFile
 from piped.workers.jobs import Jobs
-from piped.workers.store import Job, JobStore, Limits, NotStored
+from piped.workers.store import FileStore, Job, Limits, NotStored
 from tests.conftest import Clock
 
 pytestmark = pytest.mark.anyio
@@ -76,14 +76,14 @@ class Pool:
 
     @asynccontextmanager
     async def jobs(self, limits: Limits | None = None, **more: Any) -> AsyncIterator[Jobs]:
-        store = JobStore(self.path, limits)
+        store = FileStore(self.path, limits)
         given = {"jitter": lambda _low, high: high, "drain_s": 0.0, **more}
         jobs = Jobs(self.front, store, self.pipelines, **given)
         async with jobs.run():
             yield jobs
 
     async def letters(self) -> list[tuple[str, int, str]]:
-        store = JobStore(self.path)
+        store = FileStore(self.path)
         found = await store.dead()
         await store.close()
         return [
@@ -289,7 +289,7 @@ async def test_what_another_process_queues_is_noticed_within_a_second(
         await jobs.submit("sum", 1, key="a")
         await until(lambda: jobs.counters.buried == 1 and not jobs.running)
 
-        other = JobStore(pool.path)
+        other = FileStore(pool.path)
         await other.requeue(["a"])
         await other.close()
         await passing(clock, lambda: jobs.counters.done == 1)

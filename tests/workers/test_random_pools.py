@@ -135,7 +135,7 @@ def _fail_if_sums_are_wrong(pool: Pool) -> None:
     assert counters.submitted == ended + dispatcher.pending
     assert dispatcher.pending == len(dispatcher._open)
     assert dispatcher.pending_bytes == sum(each.size for each in dispatcher._open.values())
-    in_flight = {part.id for part in dispatcher._in_flight}
+    in_flight = {part.id for part in dispatcher._open.values() if part.holder is not None}
     assert in_flight <= held
     assert in_flight <= dispatcher._open.keys()
     for address, peer in dispatcher.peers.items():

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "demo": "Start a distributed service with its workers, ask it, freeze a worker, stop it.",
     "describe": "Tell what a processor, a provider or a type of values is and takes.",
     "graph": "Print the pipelines of a document as a graph.",
+    "hash-password": "Print the hash of a password, for the users of a site.",
     "list": "List processors, providers, pipelines or resources.",
     "new": "Make a folder with a service that runs, to be changed into yours.",
     "render": "Print a document in one piece: merged, with all values looked up.",

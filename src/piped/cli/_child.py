@@ -14,7 +14,7 @@ PYTHON: Final = (sys.executable, "-B", "-P", "-m")  # -B: two changes in one sec
 
 
 class Child:
-    """The service, and a pipe that tells it when nobody watches any more."""
+    """The service, and a pipe over which it is told to reload, and sees when nobody watches."""
 
     def __init__(self, process: asyncio.subprocess.Process, pipe: int, patience_s: float) -> None:
         self._process = process
@@ -41,6 +41,12 @@ class Child:
         """Wait for its end and return its exit code."""
         code = await self._process.wait()
         return code if code >= 0 else 128 - code
+
+    def reload(self, patience_s: float) -> None:
+        """Have it read its document again, which changes how long it may take to end."""
+        self._patience_s = patience_s
+        with suppress(OSError):
+            os.write(self._pipe, b"\n")
 
     def tell(self, times: int) -> None:
         """Tell it to end, as often as it was not yet told: it drains, then hurries, then breaks."""

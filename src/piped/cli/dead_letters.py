@@ -16,6 +16,7 @@ from piped.cli.list import aligned
 from piped.cli.options import EXIT_FAILED, FILE, overrides, set_up_logs, show_problems
 from piped.engine.journey import journey_text
 from piped.errors import BatonError, Level, PipedError, suggest, visible
+from piped.spec import Provider
 from piped.workers.crossing import Crossing
 from piped.workers.errors import Garbled
 from piped.workers.failures import Failure
@@ -75,7 +76,8 @@ def command(
     fail_if_misused(action, chosen)
     set_up_logs()
     try:
-        click.echo(asyncio.run(done(pool_of(file, override, pool), action, chosen, form == "json")))
+        found = pool_of(file, override, pool)
+        click.echo(asyncio.run(done(*found, action, chosen, form == "json")))
     except PipedError as error:
         click.echo(f"error: {visible(str(error))}", err=True)
         raise SystemExit(EXIT_FAILED) from error
@@ -94,19 +96,29 @@ def fail_if_misused(action: str, keys: Keys) -> None:
         raise click.UsageError("'list' takes no keys: 'show' does")
 
 
-def pool_of(file: str, override: Sequence[str], name: str) -> Any:
-    """Return a pool of a document. What else is wrong in there does not matter.
+def pool_of(file: str, override: Sequence[str], name: str) -> tuple[Any, Provider | None]:
+    """Return a pool of a document, and its connection to NATS if that carries it.
+
+    What else is wrong in the document does not matter.
 
     Raises:
-        Refused: It has no such pool.
+        Refused: It has no such pool, or not its connection.
     """
     blueprint = blueprint_of(file, override, may_import=False)
-    offers = blueprint.offers().items()
-    pools = {key.removeprefix(PREFIX): unit for key, unit in offers if key.startswith(PREFIX)}
-    if name in pools:
-        return pools[name]
-    show_problems(blueprint.errors, down_to=Level.ERROR)
-    raise Refused(f"'{file}' has no pool '{name}' ({suggest(name, pools)})")
+    offers = blueprint.offers()
+    pools: dict[str, Any] = {
+        key.removeprefix(PREFIX): unit for key, unit in offers.items() if key.startswith(PREFIX)
+    }
+    if name not in pools:
+        show_problems(blueprint.errors, down_to=Level.ERROR)
+        raise Refused(f"'{file}' has no pool '{name}' ({suggest(name, pools)})")
+    pool = pools[name]
+    if pool.carrier != "nats":
+        return pool, None
+    if (connection := offers.get(f"nats.{pool.connection}")) is None:
+        show_problems(blueprint.errors, down_to=Level.ERROR)
+        raise Refused(f"'{file}' has no connection '{pool.connection}', which pool '{name}' needs")
+    return pool, connection
 
 
 CHANGES: Final[dict[str, tuple[str, Callable[[JobStore, Keys], Awaitable[int]]]]] = {
@@ -115,9 +127,11 @@ CHANGES: Final[dict[str, tuple[str, Callable[[JobStore, Keys], Awaitable[int]]]]
 }
 
 
-async def done(pool: Any, action: str, keys: Keys, is_json: bool) -> str:
+async def done(
+    pool: Any, connection: Provider | None, action: str, keys: Keys, is_json: bool
+) -> str:
     """Do what is asked, and return what to print."""
-    async with open_dead_letters(pool) as letters:
+    async with open_dead_letters(pool, connection) as letters:
         if action == "list":
             found = await letters.dead()
             return as_json([summary(each) for each in found]) if is_json else table(found)

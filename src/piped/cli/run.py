@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import itertools
 import os
-import resource
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from types import FrameType
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
-import structlog
 
-from piped.app import EXIT_FAILED_FOR_GOOD, Service, blueprint_of
+from piped.app import Service, blueprint_of
+from piped.cli._serving import allow_many_sockets, serve
 from piped.cli.options import (
     EXIT_CANNOT_START,
     FILE,
@@ -28,16 +21,14 @@ from piped.cli.options import (
     set_up_logs,
     show_problems,
 )
-from piped.errors import Level
-from piped.resources import EssentialFailed
+from piped.errors import ConfigError, Level
 
 if TYPE_CHECKING:
     from piped.blueprint import Blueprint
-
-log = structlog.get_logger("piped")
+    from piped.cli._reloading import Draw
+    from piped.workers import Pool
 
 FOLDER: Final = click.Path(file_okay=False)  # a shell completes it
-MANY_FILES: Final = 65_536
 
 
 @click.command("run")
@@ -65,7 +56,7 @@ MANY_FILES: Final = 65_536
     "--watch",
     "is_watched",
     is_flag=True,
-    help="Start anew when a file of the document or a module of its bundles has changed.",
+    help="Reload when a file of the document has changed, start anew when a module of yours has.",
 )
 @click.option(
     "--spawn",
@@ -91,6 +82,9 @@ def command(
 ) -> None:
     """Run a document until it ends, or until SIGTERM or SIGINT.
 
+    At SIGHUP the document is read again, and what has changed in it is replaced while the rest
+    goes on.
+
     Exit codes: 0 good; 1 status tests failed; 2 the document cannot be started; 3 a provider that
     the service cannot do without has failed for good.
     """
@@ -112,9 +106,10 @@ def command(
         raise SystemExit(watch(document, override, options, logging_file))
     set_up_logs(logging_file, verbose)
     with ExitStack() as stack:
-        blueprint = blueprint_of(document, override)
+        draw: Draw = partial(blueprint_of, document, override)
         if spawn:
-            blueprint = with_workers(blueprint, document, override, spawn, flags, stack)
+            draw = with_workers(document, override, spawn, flags, stack)
+        blueprint = draw()
         shown = Level.HINT if verbose else Level.WARNING
         show_problems(blueprint.problems, down_to=shown)
         if blueprint.errors:
@@ -122,18 +117,29 @@ def command(
         allow_many_sockets()
         runner = stack.enter_context(new_runner())
         service = Service(blueprint, is_debug=debug)
-        raise SystemExit(runner.run(serve(service, began, pidfile, lifeline)))
+        raise SystemExit(runner.run(serve(service, began, pidfile, lifeline, partial(sound, draw))))
+
+
+def sound(draw: Draw) -> Blueprint:
+    """Return a blueprint without errors.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    blueprint = draw()
+    if blueprint.errors:
+        raise ConfigError(blueprint.problems)
+    return blueprint
 
 
 def with_workers(
-    blueprint: Blueprint,
     document: str,
     override: tuple[str, ...],
     wanted: tuple[str, ...],
     flags: list[str],
     stack: ExitStack,
-) -> Blueprint:
-    """Return the blueprint of a front that starts workers, and itself does nothing for their pools.
+) -> Draw:
+    """Return what draws a front that starts workers, and itself does nothing for their pools.
 
     A pool that is local otherwise becomes one over a socket in a folder of its own, which is gone
     when the stack is left.
@@ -141,23 +147,35 @@ def with_workers(
     from piped.workers.pool import UnknownPool, pool_of
     from piped.workers.spawn import orders_of, private_room, spawned
 
-    try:
-        orders = orders_of(wanted)
+    def draw() -> Blueprint:
+        blueprint = blueprint_of(document, override)
         if blueprint.errors:
             return blueprint
-        pools = [pool_of(blueprint.units, order.pool) for order in orders]
-    except (UnknownPool, ValueError) as error:
+        pools = pools_in(blueprint)
+        options = [*flags, *(f"--override={each}" for each in override)]
+        for order, pool in zip(orders, pools, strict=True):
+            arguments = (*options, "--", order.pool, document)
+            built = [f"pipeline.{name}" for name in pool.served]
+            units = spawned(order, arguments, blueprint.drain_s, built)
+            blueprint.units[:0] = units  # closed late
+        return blueprint
+
+    def pools_in(blueprint: Blueprint) -> list[Pool]:
+        try:
+            return [pool_of(blueprint.units, order.pool) for order in orders]
+        except UnknownPool as error:
+            raise click.UsageError(str(error)) from error
+
+    try:
+        orders = orders_of(wanted)
+    except ValueError as error:
         raise click.UsageError(str(error)) from error
-    local = [each.name for each in pools if each.transport == "local"]
-    rooms = [text for name in local for text in stack.enter_context(private_room(name))]
-    if rooms:
+    blueprint = blueprint_of(document, override)
+    if not blueprint.errors:
+        local = [each.name for each in pools_in(blueprint) if each.transport == "local"]
+        rooms = [text for name in local for text in stack.enter_context(private_room(name))]
         override = (*override, *rooms)
-        blueprint = blueprint_of(document, override)
-    options = [*flags, *(f"--override={each}" for each in override)]
-    for order in orders:
-        arguments = (*options, "--", order.pool, document)
-        blueprint.units[:0] = spawned(order, arguments, blueprint.drain_s)  # closed late
-    return blueprint
+    return draw
 
 
 def watch(document: str, override: tuple[str, ...], options: list[str], logs: str | None) -> int:
@@ -170,109 +188,3 @@ def watch(document: str, override: tuple[str, ...], options: list[str], logs: st
         raise click.UsageError(f"cannot watch: {error}: {error.hint}") from error
     exit_code: int = watching.watch(document, override, options, also=[logs] if logs else [])
     return exit_code
-
-
-async def serve(service: Service, began: float, pidfile: str | None, lifeline: int | None) -> int:
-    """Run a service until it is asked to end, and return the exit code.
-
-    The first signal lets it drain, the second ends it at its next await, the third at once. The
-    end of who holds the other end of the lifeline is like a signal.
-    """
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    is_started = False
-    assert task is not None
-
-    def on_signal(name: str) -> None:
-        is_first = not service.is_stopping
-        log.info("stopping" if is_first else "stopping now", signal=name)
-        service.stop()
-        if not (is_first and is_started):
-            # Not before the task has left its wait for the first signal, or it would drain.
-            loop.call_soon(task.cancel)
-
-    outside = contextvars.copy_context()  # a signal comes in the midst of any request
-    watch_signals(lambda name: loop.call_soon_threadsafe(on_signal, name, context=outside))
-    if lifeline is not None:
-        watch_lifeline(lifeline, lambda: on_signal("SIGHUP"))
-    try:
-        with written(pidfile):
-            async with service:
-                is_started = True
-                name = service.blueprint.service_name
-                named = {"service_name": name} if name else {}
-                ready_s = round(time.monotonic() - began, 3)
-                log.info("started", **named, ready_s=ready_s, pid=os.getpid())
-                await service.stopped()
-    except EssentialFailed as error:
-        log.error("cannot start", reason=str(error))
-        return EXIT_FAILED_FOR_GOOD
-    except asyncio.CancelledError:
-        log.warning("stopped at once")
-    log.info("stopped", exit_code=service.exit_code)
-    return service.exit_code
-
-
-def watch_signals(on_signal: Callable[[str], object]) -> None:
-    """Have a function called at each signal to end; a third one needs no event loop to end all."""
-    count = itertools.count(1)
-
-    def on_any(number: int, _frame: FrameType | None) -> None:
-        if next(count) > 2:
-            os._exit(128 + number)
-        on_signal(signal.Signals(number).name)
-
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, on_any)
-
-
-def watch_lifeline(pipe: int, on_end: Callable[[], object]) -> None:
-    """Have a function called when nobody holds the other end of a pipe any more."""
-    loop = asyncio.get_running_loop()
-
-    def on_any() -> None:
-        loop.remove_reader(pipe)
-        on_end()
-
-    loop.add_reader(pipe, on_any)
-
-
-def allow_many_sockets() -> None:
-    """Raise the limit of open files as far as the system lets us without asking anybody."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-@contextmanager
-def written(pidfile: str | None) -> Iterator[None]:
-    """Keep the process number in a file; refuse where the file names a process that lives."""
-    if not pidfile:
-        yield
-        return
-    path = Path(pidfile).expanduser()
-    try:
-        fail_if_alive(path)
-        path.write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise click.UsageError(f"cannot write '{path}': {reason(error)}") from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def fail_if_alive(path: Path) -> None:
-    """Refuse to go on where a file holds the number of a process that lives."""
-    try:
-        number = int(path.read_text())
-        if number <= 0 or number == os.getpid():  # our own: each container begins to count at 1
-            return
-        os.kill(number, 0)
-    except (FileNotFoundError, ValueError, OverflowError, ProcessLookupError):
-        return
-    except PermissionError:
-        pass
-    what = f"'{path}' holds {number}, a process that runs: is the service started already?"
-    raise click.UsageError(what)

@@ -1,6 +1,7 @@
-"""`piped run --watch`: the service in a process of its own, a new one when a file has changed.
+"""`piped run --watch`: the service in a process of its own, which reloads its document.
 
-Nothing of the document is read or imported here: that is done in a fresh interpreter each time.
+Where a module has changed, a new process takes the place of the old one: what was imported stays
+as it was. Nothing of the document is read or imported here: a fresh interpreter looks at it.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Watcher:
     _stamps: dict[str, Stamp | None] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _signals: int = 0
+    _can_reload: bool = True  # nothing but the document has changed since the service has read it
 
     async def watch(self) -> int:
         """Watch until a signal comes, or the service ends by itself with exit code 0."""
@@ -88,14 +90,17 @@ class Watcher:
             if not self._look.is_good:
                 left = "the service goes on as it was" if self._child else "waiting for a change"
                 say(left)
+            elif self._child is not None and self._can_reload:
+                self._child.reload(self._look.drain_s + GRACE_S)
             else:
                 await self._end_child()
                 if changed := self._changed():  # while the old one drained
-                    tell_changed(changed)
+                    self._tell(changed)
                     continue
                 arguments = (f"--conf={self.file}", *self.options)
                 arguments += tuple(f"--override={each}" for each in self.overrides)
                 self._child = await Child.start(arguments, self._look.drain_s + GRACE_S)
+                self._can_reload = True
             if await self._is_over():
                 return
 
@@ -106,7 +111,7 @@ class Watcher:
             self._names = set(self._new_names())
             changed, found = await first(self._change(), look(self.file, self.overrides))
             if found is None:
-                tell_changed(changed)
+                self._tell(changed)
                 continue
             kept = self.always if found.is_good else self._stamps  # what is lost may come back
             self._stamps = {**{path: self._stamps[path] for path in kept}, **found.files}
@@ -125,8 +130,14 @@ class Watcher:
                 say(f"the service has ended with exit code {code}; waiting for a change")
         else:
             changed = None
-        tell_changed(changed or await self._change())
+        self._tell(changed or await self._change())
         return False
+
+    def _tell(self, changed: list[str]) -> None:
+        """Print which files have changed, and remember whether one of them is no document."""
+        tell_changed(changed)
+        other = {*self.always[1:]}
+        self._can_reload &= not any(each.endswith(".py") or each in other for each in changed)
 
     async def _end_child(self) -> None:
         if self._child is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from piped.app import Service, blueprint_of
+from piped.cli._serving import allow_many_sockets, serve
 from piped.cli._stdin import STDIN, taken
 from piped.cli.options import (
     EXIT_CANNOT_START,
@@ -17,9 +19,8 @@ from piped.cli.options import (
     set_up_logs,
     show_problems,
 )
-from piped.cli.run import allow_many_sockets, serve
 from piped.document import Mapping
-from piped.errors import Problem
+from piped.errors import ConfigError, Problem
 from piped.spec import Provider
 
 if TYPE_CHECKING:
@@ -59,24 +60,38 @@ def command(
 
     Only they and what they need is built: no site listens, nothing ticks, and problems elsewhere
     in the document do not matter. At a signal it takes no more parts, and ends when those it has
-    are done. Exit codes: 0 good; 2 it cannot be started; 3 what it cannot do without has failed
-    for good.
+    are done. At SIGHUP it reads the document again. Exit codes: 0 good; 2 it cannot be started; 3
+    what it cannot do without has failed for good.
     """
     began = time.monotonic()
     set_up_logs(logging_file, verbose)
-    blueprint = blueprint_of(file, override)
-    unit = found(blueprint, pool)
-    if errors := errors_of(blueprint, pool, unit):
-        show_problems(errors)
-        raise SystemExit(EXIT_CANNOT_START)
-    assert unit is not None
-    fail_if_local(unit)
-    unit.worker_name = name or ""
+    draw = partial(drawn, pool, file, override, name or "")
+    try:
+        blueprint = draw()
+    except ConfigError as error:
+        show_problems(error.problems)
+        raise SystemExit(EXIT_CANNOT_START) from error
     allow_many_sockets()
     with new_runner() as runner:
         beside = [] if listen is None else [admin_at(listen)]
         service = Service(blueprint, work=pool, beside=beside, is_debug=debug)
-        raise SystemExit(runner.run(serve(service, began, None, moved(lifeline))))
+        raise SystemExit(runner.run(serve(service, began, None, moved(lifeline), draw)))
+
+
+def drawn(pool: str, file: str, override: tuple[str, ...], name: str) -> Blueprint:
+    """Return the blueprint of a worker that has a name for its front.
+
+    Raises:
+        ConfigError: It has errors that keep the worker from running.
+    """
+    blueprint = blueprint_of(file, override)
+    unit = found(blueprint, pool)
+    if errors := errors_of(blueprint, pool, unit):
+        raise ConfigError(errors)
+    assert unit is not None
+    fail_if_local(unit)
+    unit.worker_name = name
+    return blueprint
 
 
 def admin_at(listen: str) -> Provider:

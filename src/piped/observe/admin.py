@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
@@ -15,6 +13,7 @@ import msgspec
 from piped.errors import Problem
 from piped.observe.readiness import readiness
 from piped.providers.web import Request, Route, RouteConfig, Server
+from piped.providers.web.hosts import Hosts, is_host
 from piped.providers.web.limits import Counters, Limits
 from piped.providers.web.listening import Address, listen, read_address
 from piped.providers.web.pages import page
@@ -28,56 +27,10 @@ Answer: TypeAlias = tuple[int, str, bytes]
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 METHODS: Final = ("GET", "HEAD")
-ALWAYS: Final = ("localhost", "127.0.0.1", "[::1]")
-HTTP_PORT: Final = "80"
 
 LIMITS: Final = Limits(body_bytes=1 << 10, connections=64, drain_s=0.0)
 """All that is answered is answered at once, so nothing is waited for at the end."""
 ANSWER_S: Final = 10.0
-
-_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(:(?P<port>\d+))?")
-
-
-class Hosts:
-    """The hosts that requests may name.
-
-    A foreign page can lead a browser here under a name of its own, but never under an address.
-
-    Args:
-        ports: Those that are listened on.
-        names: More names; one without a port may be named with or without ours.
-        may_be_address: Whether any address is a host, with one of the ports.
-    """
-
-    def __init__(self, ports: Iterable[int], names: Iterable[str], may_be_address: bool) -> None:
-        self._ports = frozenset(map(str, ports))
-        self._may_be_address = may_be_address
-        self._hosts = {(name, port) for name in ALWAYS for port in self._ports}
-        for each in names:
-            name, port = _split(each)
-            self._hosts.add((name, port or HTTP_PORT))
-            if not port:
-                self._hosts |= {(name, own) for own in self._ports}
-
-    def __contains__(self, host: str) -> bool:
-        name, port = _split(host)
-        port = port or HTTP_PORT
-        if (name, port) in self._hosts:
-            return True
-        return self._may_be_address and port in self._ports and _is_address(name)
-
-
-def _split(host: str) -> tuple[str, str]:
-    match = _HOST.fullmatch(host)
-    return (match["name"].lower(), match["port"] or "") if match else ("", "")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 class Pages:
@@ -158,7 +111,7 @@ class Admin(Provider):
                 hint = "say allow_remote: true, if they may see what the service tells of itself"
                 yield Problem("open-admin", what, at="listen", hint=hint)
         for index, host in enumerate(self.hosts):
-            if not _HOST.fullmatch(host):
+            if not is_host(host):
                 what = f"expected a host such as example.org or example.org:443, got {host!r}"
                 yield Problem("wrong-value", what, at=f"hosts[{index}]")
 

@@ -31,6 +31,16 @@ Outcome: TypeAlias = tuple[Any, Exception | None]
 """The last result of a pipeline, or why there is none."""
 
 
+class Gathered(Protocol):
+    """Parts that are under way together."""
+
+    @property
+    def future(self) -> asyncio.Future[list[Results]]: ...
+
+    def cancel(self) -> None:
+        """End what is left of them."""
+
+
 class Front(Protocol):
     """The resource of a pool."""
 
@@ -40,6 +50,10 @@ class Front(Protocol):
     def call(
         self, pipeline: str, value: Any, deadline_s: float | None = None
     ) -> asyncio.Future[Results]: ...
+
+    def call_all(
+        self, calls: Iterable[tuple[str, Any]], deadline_s: float | None = None
+    ) -> Gathered: ...
 
 
 class Sender(Protocol):
@@ -119,25 +133,20 @@ def at_workers(
 
 
 async def all_of(
-    front: Front, parts: Iterable[tuple[str, Any]], deadline_s: float | None
+    front: Front, parts: Sequence[tuple[str, Any]], deadline_s: float | None
 ) -> list[Any]:
     """Send values through pipelines, all before the first answer, and return their last results.
 
     The first failure cancels the others, and is raised. It needs no task: this is the hot path.
     """
-    sent: list[asyncio.Future[Results]] = []
+    if not parts:
+        return []
+    sent = front.call_all(parts, deadline_s)
     try:
-        for name, value in parts:
-            sent.append(front.call(name, value, deadline_s))
-        if sent:
-            await _until_failure(sent)
-        failures = [error for each in sent if each.done() and (error := each.exception())]
-        if failures:
-            raise first_of(failures)
+        return [last(each) for each in await sent.future]
     except BaseException:
-        _abandon(sent)
+        sent.cancel()
         raise
-    return [last(each.result()) for each in sent]
 
 
 async def each_of(
@@ -176,23 +185,6 @@ def first_of(failures: Sequence[BaseException]) -> BaseException:
     for other in others:
         add_note(first, f"another part failed too: {type(other).__name__}: {other}")
     return first
-
-
-async def _until_failure(sent: Sequence[asyncio.Future[Results]]) -> None:
-    """Wait until all are done, or until the first one has failed; faster than asyncio.wait()."""
-    over = sent[0].get_loop().create_future()
-    left = len(sent)
-
-    def on_done(future: asyncio.Future[Results]) -> None:
-        nonlocal left
-        left -= 1
-        is_end = not left or future.cancelled() or future.exception() is not None
-        if is_end and not over.done():
-            over.set_result(None)
-
-    for future in sent:
-        future.add_done_callback(on_done)
-    await over
 
 
 def _sent(front: Front, name: str, value: Any, deadline_s: float | None) -> asyncio.Future[Results]:

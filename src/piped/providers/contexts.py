@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
+from piped.batons import MISSING
 from piped.resources.context import Context
 from piped.spec import Meta, Provider, provider
 
@@ -18,15 +20,20 @@ class Contexts(Provider):
     Each key of the section is a context with its first value; it is the resource
     ``context.<name>``. What pipelines put into it stays until they take it out or the process
     ends: nothing is written to disk. A mapping can be changed while another pipeline goes through
-    it, lists and mappings inside of it are plain.
+    it, lists and mappings inside of it are plain. A reload keeps what is in the contexts whose
+    first value is as it was.
     """
+
+    overlaps: ClassVar[bool] = True
 
     values: Annotated[
         dict[str, Any], Meta(description="The first value of each context, by its name.")
     ] = field(default_factory=dict)
     _shared: dict[str, Any] = field(default_factory=dict, init=False)
+    _first: dict[str, Any] = field(default_factory=dict, init=False)  # as the document says
 
     def __post_init__(self) -> None:
+        self._first = deepcopy(self.values)
         for name, value in self.values.items():
             is_mapping = isinstance(value, dict)
             self._shared[f"context.{name}"] = Context(value) if is_mapping else value
@@ -36,6 +43,13 @@ class Contexts(Provider):
 
     def unused(self, needed: Set[str]) -> Iterable[str]:
         return (name for name in self.values if f"context.{name}" not in needed)
+
+    def take_over(self, old: Self) -> bool:
+        for name, value in self._first.items():
+            was = old._first.get(name, MISSING)
+            if (was, repr(was)) == (value, repr(value)):  # 1 is not true
+                self._shared[f"context.{name}"] = old._shared[f"context.{name}"]
+        return False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:

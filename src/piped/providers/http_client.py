@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from piped.errors import (
     DeadlineExceeded,
@@ -169,6 +169,8 @@ class HttpClient(Provider):
     Raises:
         Misconfigured: The bundle of certificates or the proxy cannot be used.
     """
+
+    overlaps: ClassVar[bool] = True
 
     max_connections: Annotated[
         int, Meta(ge=1, description="How many connections may be open; more requests wait.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -48,6 +48,7 @@ class Life:
     pauses: int = 0
     errors: deque[float] = field(default_factory=lambda: deque(maxlen=ERRORS))
     task: asyncio.Task[None] | None = None
+    is_on_trial: bool = False  # its failure is the affair of who tries it
 
     @property
     def state(self) -> Literal["ready", "lost", "failed"]:
@@ -72,6 +73,8 @@ class Supervisor:
     ) -> None:
         self.lives = [Life(provider) for provider in providers]
         self._resources = resources
+        self._owners: dict[str, Life] = {}  # who has brought a resource last
+        self._group: asyncio.TaskGroup | None = None
         self._on_failure = on_failure
         self._random = chance or random.Random()
 
@@ -86,16 +89,29 @@ class Supervisor:
         Raises:
             EssentialFailed: One that the process cannot do without has failed for good.
         """
+        self._group = group
         for life in self.lives:
-            life.task = group.create_task(self._keep(life), name=f"keep {life.provider.label}")
-            try:
-                async with asyncio.timeout(STILL_S):
-                    await life.settled.wait()
-            except TimeoutError:
-                log.warning("still starting", provider=life.provider.label)
-                await life.settled.wait()
+            await self.begin(life)
             if life.failure and life.provider.essential:
                 raise EssentialFailed(f"{life.provider.label}: {life.failure}") from life.failure
+
+    async def begin(self, life: Life) -> None:
+        """Start a provider, one of ``lives``, and wait for the outcome of its first try."""
+        assert self._group is not None
+        life.task = self._group.create_task(self._keep(life), name=f"keep {life.provider.label}")
+        try:
+            async with asyncio.timeout(STILL_S):
+                await life.settled.wait()
+        except TimeoutError:
+            log.warning("still starting", provider=life.provider.label)
+            await life.settled.wait()
+
+    def publish(self, life: Life) -> None:
+        """Let what a provider has brought be the resources of their names."""
+        for name, value in (life.brought or {}).items():
+            self._owners[name] = life
+            if name in self._resources:
+                self._resources[name].ready(value)
 
     async def stop_edges(self) -> None:
         """Close, at the same time, the providers that take requests."""
@@ -103,14 +119,15 @@ class Supervisor:
         for life in edges:
             life.closing.set()
         for life in edges:
-            await self._close(life)
+            await self.close(life)
 
     async def stop(self) -> None:
         """Close the providers, dependents first; each within its drain and a little more."""
-        for life in reversed(self.lives):
-            await self._close(life)
+        for life in tuple(reversed(self.lives)):
+            await self.close(life)
 
-    async def _close(self, life: Life) -> None:
+    async def close(self, life: Life) -> None:
+        """Close a provider, within its drain and a little more."""
         life.closing.set()
         if life.task is None:
             return
@@ -145,9 +162,7 @@ class Supervisor:
         try:
             async with life.provider.running() as brought:
                 life.brought, life.reason = brought, ""
-                for name, value in brought.items():
-                    if name in self._resources:
-                        self._resources[name].ready(value)
+                self.publish(life)
                 life.settled.set()
                 await life.closing.wait()
             reason = "closed" if life.closing.is_set() else "its provider ended"
@@ -158,16 +173,21 @@ class Supervisor:
             raise
         finally:
             life.brought, life.reason = None, reason
-            for name in brought or life.provider.offers():
-                if name in self._resources:
-                    self._resources[name].lost(reason)
+            for resource in self._own(life, brought or life.provider.offers()):
+                resource.lost(reason)
+
+    def _own(self, life: Life, names: Iterable[str]) -> Iterator[Resource]:
+        """Yield the resources of some names that nobody else has brought meanwhile."""
+        for name in names:
+            owner = self._owners.get(name, life)
+            if name in self._resources and (owner is life or owner.brought is None):
+                yield self._resources[name]
 
     def _give_up(self, life: Life, cause: BaseException) -> None:
-        for name in life.provider.offers():
-            if name in self._resources:
-                self._resources[name].failed(str(cause))
+        for resource in self._own(life, life.provider.offers()):
+            resource.failed(str(cause))
         life.settled.set()
-        if life.provider.essential:
+        if life.provider.essential and not life.is_on_trial:
             self._on_failure()
 
     def _may_try_again(self, life: Life, error: BaseException) -> bool:

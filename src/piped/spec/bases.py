@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias
 
 from msgspec import Meta
 
 from piped.batons import MISSING, Baton, BatonPath, fresh, getter, setter
 from piped.errors import Place, Problem, UndeclaredAwait
-from piped.spec.dependency import Dependency
+from piped.spec.dependency import Dependency, dependencies_of
 
 Step: TypeAlias = Callable[[Baton], Any]
 
@@ -203,6 +203,7 @@ class Provider:
     is_edge: ClassVar[bool] = False  # takes requests: started last, closed first
     runs_pipelines: ClassVar[bool] = False  # any: closed before all that pipelines need
     brings_requests: ClassVar[bool] = False  # somebody waits for the answer to each of its batons
+    overlaps: ClassVar[bool] = False  # at a reload, the new one may open while the old one is open
 
     essential: Annotated[
         bool, Meta(description="Whether the process fails when this has failed for good.")
@@ -223,6 +224,10 @@ class Provider:
     def offers(self) -> Iterable[str]:
         """Return the names of the resources that it can provide."""
         return ()
+
+    def asks(self) -> Iterable[Dependency[Any]]:
+        """Return the pipelines that must answer each baton that they get from it."""
+        return dependencies_of(self) if self.brings_requests else ()
 
     def feeds(self) -> bool:
         """Tell whether it brings batons by itself, and so runs though nobody needs it."""
@@ -246,6 +251,25 @@ class Provider:
         '' is the provider itself.
         """
         return ()
+
+    def copies(self) -> Iterable[str]:
+        """Return the names of the resources that it has built in processes of its own.
+
+        At a reload it is replaced when one of them, or what they need, has changed.
+        """
+        return ()
+
+    def take_over(self, old: Self) -> bool:
+        """Take over, at a reload, what an old declaration of the same name keeps; undone likewise.
+
+        Returns:
+            Whether what ``running()`` of the old one has opened goes on as that of this one. Else
+            this one is opened, and the old one is closed.
+        """
+        return False
+
+    async def settled(self) -> None:
+        """Wait until all requests that it has now are answered."""
 
     def running(self) -> AbstractAsyncContextManager[Mapping[str, Any]]:
         """Open, yield the resources by name, and close: the whole life of the provider."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from piped.errors import Unavailable
@@ -12,7 +13,7 @@ from piped.workers.errors import NotServed, PartSetAside
 from piped.workers.failures import error_in
 from piped.workers.frames import Answer
 from piped.workers.ledger import Ledger
-from piped.workers.parts import Counters, Part, WorkerState
+from piped.workers.parts import Counters, Gathered, Part, WorkerState
 from piped.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -102,6 +103,33 @@ class Front:
         if deadline_s is None:
             deadline_s = self._deadline_s
         return self.ledger.submit(pipeline, payload, deadline_s, key)
+
+    def call_all(
+        self, calls: Iterable[tuple[str, Any]], deadline_s: float | None = None
+    ) -> Gathered:
+        """Send parts to the workers, all or none; one future gives the results of all of them.
+
+        It fails with the first that does; who waits for it cancels what is left.
+
+        Args:
+            calls: Pipelines that the pool serves, and their batons; at least one.
+            deadline_s: How long they may take; as the pool says if not given.
+
+        Raises:
+            CannotCross, NoWorkers, QueueFull, NotServed: As with ``call``.
+        """
+        encoded: list[tuple[str, bytes]] = []
+        last: Any = encoded  # which is nobody's baton
+        payload = b""
+        for pipeline, value in calls:
+            if pipeline not in self._served:
+                raise NotServed(f"pool '{self.name}' does not serve '{pipeline}'")
+            if value is not last:  # often all get the same
+                payload, last = self._crossing.encode(value), value
+            encoded.append((pipeline, payload))
+        return self.ledger.submit_all(
+            encoded, self._deadline_s if deadline_s is None else deadline_s
+        )
 
     async def submit(self, pipeline: str, value: Any, *, key: str = "", then: str = "") -> str:
         """Queue a job, and return its key once it is on the disk; the same key twice is one job.

@@ -13,14 +13,14 @@ ledgers to say: see ``dispatcher.py``, and ``nats/ledger.py``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 
 from piped.engine.journey import journey
 from piped.errors import DeadlineExceeded, QueueFull
+from piped.workers.closed import Closed
 from piped.workers.errors import AttemptsUsed, NeverRan, NoWorkers, PartSetAside
 from piped.workers.frames import (
     Answer,
@@ -39,7 +39,7 @@ from piped.workers.frames import (
     Who,
     common_version,
 )
-from piped.workers.parts import Closed, Counters, Ids, Part, PartFuture, Peer
+from piped.workers.parts import Counters, Gathered, Ids, Part, PartFuture, Peer
 
 MISSED_S: Final = 3.0
 """How long an idle worker may be silent; it says something every second."""
@@ -100,7 +100,6 @@ class Ledger:
         self._new_id = Ids()
         self._life = self._new_id()
         self._open: dict[bytes, Part] = {}
-        self._in_flight: set[Part] = set()  # those that are with workers
         self._closed = Closed()
         self._tick_s = min(max(rules.lease / 8, SHORTEST_TICK_S), LONGEST_TICK_S)
         self._timer: asyncio.TimerHandle | None = None
@@ -114,7 +113,7 @@ class Ledger:
     @property
     def in_flight(self) -> int:
         """How many parts are with workers."""
-        return len(self._in_flight)
+        return sum(part.holder is not None for part in self._open.values())
 
     @property
     def is_served(self) -> bool:
@@ -130,30 +129,54 @@ class Ledger:
             NoWorkers: There is no worker, and the document says that this is an end.
             QueueFull: There are as many parts as the document allows.
         """
-        rules, counters, size = self._rules, self.counters, len(payload)
-        pending_bytes = self.pending_bytes + size
-        if self.pending >= rules.max_pending or pending_bytes > rules.max_pending_bytes:
-            counters.refused += 1
-            raise full(self.name, self.pending, self.pending_bytes)
-        if rules.when_empty == "fail" and not self.is_served:
-            counters.refused += 1
-            raise NoWorkers(f"pool '{self.name}' has no worker")
-        now = self._loop.time()
+        now = self._admit(1, len(payload))
         future = PartFuture(loop=self._loop)
-        part = Part(self._new_id(), pipeline, payload, now + deadline_s, future)
-        part.since, part.journey = now, journey.get()
-        part.key = key or part.id.hex()
-        counters.submitted += 1
-        self.pending += 1
-        self.pending_bytes = pending_bytes
-        self._open[part.id] = part
-        future.on_cancel = partial(self._cancelled, part)
-        self._place(part, now)
-        if self._timer is None or self._due > now + self._tick_s:  # it was idle until now
-            self._arm(self._tick_s)
+        future.cancel_part = self._cancel
+        future.part = part = Part(self._new_id(), pipeline, payload, now + deadline_s, future, now)
+        part.journey, part.key = journey.get(), key or part.id.hex()
+        self._take(part, now)
         return future
 
-    def _cancelled(self, part: Part) -> None:
+    def submit_all(self, calls: Sequence[tuple[str, bytes]], deadline_s: float) -> Gathered:
+        """Take parts, or none of them: pipelines and payloads; one future gives all their results.
+
+        Raises:
+            NoWorkers, QueueFull: As with ``submit``.
+        """
+        now = self._admit(len(calls), sum(len(payload) for _, payload in calls))
+        gathered = Gathered(self._loop.create_future(), self._cancel)
+        for_journey, deadline = journey.get(), now + deadline_s
+        for pipeline, payload in calls:
+            part = Part(self._new_id(), pipeline, payload, deadline, gathered, now)
+            part.journey, part.key = for_journey, part.id.hex()
+            gathered.add(part)
+        for part in gathered.parts:
+            self._take(part, now)
+        return gathered
+
+    def _admit(self, count: int, size: int) -> float:
+        """Return what time it is, if there is a place for some parts."""
+        rules, counters = self._rules, self.counters
+        pending_bytes = self.pending_bytes + size
+        if self.pending + count > rules.max_pending or pending_bytes > rules.max_pending_bytes:
+            counters.refused += count
+            raise full(self.name, self.pending, self.pending_bytes)
+        if rules.when_empty == "fail" and not self.is_served:
+            counters.refused += count
+            raise NoWorkers(f"pool '{self.name}' has no worker")
+        now = self._loop.time()
+        if self._timer is None or self._due > now + self._tick_s:  # it was idle until now
+            self._arm(self._tick_s)
+        return now
+
+    def _take(self, part: Part, now: float) -> None:
+        self.counters.submitted += 1
+        self.pending += 1
+        self.pending_bytes += part.size
+        self._open[part.id] = part
+        self._place(part, now)
+
+    def _cancel(self, part: Part) -> None:
         if not part.is_closed:
             self.counters.cancelled += 1
             self._close(part)
@@ -162,29 +185,37 @@ class Ledger:
 
     def receive(self, address: bytes, *frames: ToFront) -> None:
         """Act on what a worker says, and give parts to it once all of that is known."""
+        peer = self.peers.get(address)
+        if peer is not None:
+            self._heard(peer)
         for frame in frames:
-            self._hear(address, frame)
-        if (peer := self.peers.get(address)) is not None:
+            if peer is not None and isinstance(frame, Answer):
+                self._answered(peer, frame)
+            elif peer is not None and not isinstance(frame, Hello):
+                self._hear(peer, frame)
+            else:
+                self._hear_stranger(address, frame)
+                peer = self.peers.get(address)
+        if peer is not None:
             self._update(peer)
         self._pump()
 
-    def _hear(self, address: bytes, frame: ToFront) -> None:
-        if isinstance(frame, Hello):
-            self._welcome(address, frame)
-            return
-        peer = self.peers.get(address)
-        if peer is None:  # perhaps one that we had given up
-            self._link.send(address, Who())
-            if isinstance(frame, Answer) and self._is_wanted(address, frame):
-                self._end(self._open[frame.id], None, frame)
-            return
+    def _heard(self, peer: Peer) -> None:
         peer.heard = self._loop.time()
         if peer.is_suspect:
             peer.is_suspect = False
             log.info("worker is back", pool=self.name, worker=peer.name)
-        if isinstance(frame, Answer):
-            self._answered(peer, frame)
-        elif isinstance(frame, Started):
+
+    def _hear_stranger(self, address: bytes, frame: ToFront) -> None:
+        if isinstance(frame, Hello):
+            self._welcome(address, frame)
+            return
+        self._link.send(address, Who())  # perhaps it is one that we had given up
+        if isinstance(frame, Answer) and self._is_wanted(address, frame):
+            self._end(self._open[frame.id], None, frame)
+
+    def _hear(self, peer: Peer, frame: ToFront) -> None:
+        if isinstance(frame, Started):
             self._started(peer, frame)
         elif isinstance(frame, Beat):
             self._beat(peer, frame)
@@ -192,7 +223,7 @@ class Ledger:
             self._given_back(peer, frame)
         elif isinstance(frame, Drain):
             peer.is_draining = True
-            self._link.send(address, Drained())
+            self._link.send(peer.address, Drained())
 
     def garbled(self, address: bytes, error: Exception) -> None:
         """Be told of a frame that could not be read."""
@@ -230,7 +261,7 @@ class Ledger:
 
     def _answered(self, peer: Peer, answer: Answer) -> None:
         peer.capacity = answer.capacity
-        if peer.leaked.get(answer.id) == answer.attempt:
+        if peer.leaked and peer.leaked.get(answer.id) == answer.attempt:
             del peer.leaked[answer.id]
         held = peer.holding.get(answer.id)
         if held is not None and held.attempt == answer.attempt:
@@ -254,6 +285,7 @@ class Ledger:
         counters = self.counters
         counters.run_s += answer.run_s
         counters.runs += 1
+        caller = part.caller
         self._close(part, is_answered=True)
         try:
             results = self._take_results(answer, peer.name if peer else "one that was lost")
@@ -261,13 +293,14 @@ class Ledger:
             counters.failed += 1
             if peer is not None:
                 peer.failed += 1
-            _settle(part.future, error)
+            if caller is not None:
+                caller.fail(part, error)
             return
         counters.answered += 1
         if peer is not None:
             peer.answered += 1
-        if not part.future.done():
-            part.future.set_result(results)
+        if caller is not None:
+            caller.take(part, results)
 
     # What the kinds of ledgers do.
 
@@ -314,7 +347,6 @@ class Ledger:
         part.holder, part.attempt, part.is_started = peer, attempt, False
         part.holders[attempt] = peer.address
         peer.holding[part.id] = part
-        self._in_flight.add(part)
         if attempt == 1:
             self.counters.waits += 1
             self.counters.wait_s += now - part.since
@@ -324,7 +356,6 @@ class Ledger:
     def _release(self, part: Part) -> None:
         """Take a part from its holder, who may still answer it."""
         part.holder = None
-        self._in_flight.discard(part)
 
     def _attempts_used(self, part: Part) -> AttemptsUsed:
         times = "once" if part.starts == 1 else f"{part.starts} times"
@@ -345,21 +376,22 @@ class Ledger:
             self._fail(part, error)
 
     def _fail(self, part: Part, error: Exception) -> None:
+        caller = part.caller
         self._close(part)
-        _settle(part.future, error)
+        if caller is not None:
+            caller.fail(part, error)
 
     def _close(self, part: Part, *, is_answered: bool = False) -> None:
         part.is_closed = True
         self._open.pop(part.id, None)
         self.pending -= 1
         self.pending_bytes -= part.size
-        self._in_flight.discard(part)
         holder = part.holder
         if holder is not None and part.id in holder.holding:  # it works for nothing
             self._link.send(holder.address, Cancel(part.id, part.attempt))
         part.payload = b""
-        part.future.on_cancel = None  # it leads back here: a circle is more work for Python
-        self._closed.add(part, self._loop.time(), is_answered=is_answered)
+        part.caller = None
+        self._closed.add(part, is_answered=is_answered)
 
     def _expire(self, part: Part) -> None:
         if part.starts >= self._rules.attempts and part.holder is None:
@@ -417,11 +449,6 @@ class Ledger:
         for part in list(self._open.values()):
             self.counters.failed += 1
             self._fail(part, error)
-
-
-def _settle(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 def full(pool: str, pending: int, pending_bytes: int) -> QueueFull:

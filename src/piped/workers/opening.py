@@ -18,6 +18,7 @@ from piped.workers.pool import Pool
 from piped.workers.worker import Elsewhere, Worker
 
 if TYPE_CHECKING:
+    from piped.workers.store import JobStore
     from piped.workers.zmq import DealerLink
 
 CLOSED: Final = "the pool is closed"
@@ -50,27 +51,42 @@ def open_worker(
 
 
 @asynccontextmanager
-async def open_jobs(pool: Pool, front: Front, service: Dependency[Any]) -> AsyncIterator[None]:
+async def open_jobs(
+    pool: Pool, front: Front, service: Dependency[Any], connection: Dependency[Any] | None
+) -> AsyncIterator[None]:
     """Have the jobs of a pool run, and what is set aside kept for those who look for it."""
     if pool.role != "front":
         yield
         return
     from piped.workers.jobs import Jobs
-    from piped.workers.store import JobStore, path_of
 
     async def call(pipeline: str, baton: Any) -> Any:
         return await service.value.call(pipeline, baton)
 
-    jobs = Jobs(
-        *(front, JobStore(path_of(pool)), call),
-        attempts=pool.attempts,
-        concurrency=pool.slots,
-        format=pool.format,
-        drain_s=pool.drain_s,
-    )
-    async with jobs.run():
-        front.take_jobs(jobs)
-        yield
+    async with _open_store(pool, connection) as store:
+        jobs = Jobs(
+            *(front, store, call),
+            attempts=pool.attempts,
+            concurrency=pool.slots,
+            format=pool.format,
+            drain_s=pool.drain_s,
+        )
+        async with jobs.run():
+            front.take_jobs(jobs)
+            yield
+
+
+@asynccontextmanager
+async def _open_store(pool: Pool, connection: Dependency[Any] | None) -> AsyncIterator[JobStore]:
+    from piped.workers.store import FileStore, path_of
+
+    if pool.carrier != "nats" or connection is None:
+        yield FileStore(path_of(pool))
+        return
+    from piped.workers.nats.jobs import open_store
+
+    async with open_store(pool, connection.value) as store:
+        yield store
 
 
 @asynccontextmanager

@@ -7,7 +7,9 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from piped.errors import add_note
 
 POISON_DEATHS: Final = 2
 """How many workers a part may kill before it is set aside."""
@@ -30,27 +32,89 @@ class Ids:
         return self._pool[begin : self._at]
 
 
+class Caller(Protocol):
+    """Whoever waits for a part; told once of each, and never after its cancellation."""
+
+    def take(self, part: Part, results: list[Any]) -> None:
+        """Be given the results of a part."""
+
+    def fail(self, part: Part, error: Exception) -> None:
+        """Be told why there are none."""
+
+
 class PartFuture(asyncio.Future[list[Any]]):
     """The results of a part, as its caller awaits them; to cancel it is to end the part."""
 
-    __slots__ = ("on_cancel",)
+    __slots__ = ("cancel_part", "part")
 
-    on_cancel: Callable[[], object] | None
+    cancel_part: Callable[[Part], object]
+    part: Part
 
     def cancel(self, msg: Any = None) -> bool:
         is_cancelled = super().cancel(msg)
-        if is_cancelled and self.on_cancel is not None:
-            self.on_cancel()
+        if is_cancelled:
+            self.cancel_part(self.part)
         return is_cancelled
+
+    def take(self, _part: Part, results: list[Any]) -> None:
+        if not self.done():
+            self.set_result(results)
+
+    def fail(self, _part: Part, error: Exception) -> None:
+        if not self.done():
+            self.set_exception(error)
+
+
+class Gathered:
+    """Parts that one caller waits for together: one future has the results of all, in their order.
+
+    The first failure is that of the future, with notes about those that come before it is heard.
+    The caller cancels what is left. Plain futures cost less than those that end a part themselves.
+    """
+
+    __slots__ = ("_cancel_part", "_left", "_results", "future", "parts")
+
+    def __init__(
+        self, future: asyncio.Future[list[list[Any]]], cancel_part: Callable[[Part], object]
+    ) -> None:
+        self.future = future
+        self.parts: list[Part] = []
+        self._cancel_part = cancel_part
+        self._results: list[list[Any]] = []
+        self._left = 0
+
+    def add(self, part: Part) -> None:
+        """Wait for one more part."""
+        part.place = len(self.parts)
+        self.parts.append(part)
+        self._results.append([])
+        self._left += 1
+
+    def cancel(self) -> None:
+        """End the parts that are left."""
+        for part in self.parts:
+            self._cancel_part(part)
+
+    def take(self, part: Part, results: list[Any]) -> None:
+        self._results[part.place] = results
+        self._left -= 1
+        if not self._left and not self.future.done():
+            self.future.set_result(self._results)
+
+    def fail(self, _part: Part, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+        elif not self.future.cancelled() and (first := self.future.exception()) is not None:
+            add_note(first, f"another part failed too: {type(error).__name__}: {error}")
 
 
 class Part:
     """One piece of work: a baton for a pipeline, and whoever waits for its results."""
 
     __slots__ = (
-        *("attempt", "deadline", "deaths", "future", "holder", "holders", "id", "is_closed"),
+        *("attempt", "caller", "deadline", "deaths", "holder", "holders", "id", "is_closed"),
         *("is_started", "journey", "key", "lease_until", "mourned", "payload", "pipeline"),
-        *("sent_at", "since", "size", "starts"),
+        *("place", "sent_at", "since", "size", "starts"),
     )
 
     def __init__(
@@ -59,17 +123,19 @@ class Part:
         pipeline: str,
         payload: bytes,
         deadline: float,
-        future: PartFuture,
+        caller: Caller,
+        since: float = 0.0,
     ) -> None:
         self.id = id_
         self.pipeline = pipeline
         self.payload = payload
         self.size = len(payload)
         self.deadline = deadline
-        self.future = future
+        self.caller: Caller | None = caller  # none once it is closed: no circle is left behind
+        self.place = 0  # among those that its caller waits for
         self.key = ""
         self.journey = 0
-        self.since = 0.0  # when it was taken
+        self.since = since  # when it was taken
         self.sent_at = 0.0
         self.lease_until = 0.0
         self.attempt = 0  # how often it was sent
@@ -121,8 +187,9 @@ class Peer:
     @property
     def has_room(self) -> bool:
         """Whether it can do more now."""
-        is_able = not (self.is_suspect or self.is_draining)
-        return is_able and len(self.holding) + len(self.leaked) < self.capacity
+        if self.is_suspect or self.is_draining:
+            return False
+        return len(self.holding) + len(self.leaked) < self.capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,39 +269,3 @@ class Budget:
             self._retries.popleft()
         if self._second < begin:
             self._count = 0
-
-
-class Closed:
-    """The parts that were closed lately, so that late and double answers are told from forged."""
-
-    __slots__ = ("_parts",)
-
-    KEPT_S: Final = 60.0
-    KEPT: Final = 100_000
-
-    def __init__(self) -> None:
-        self._parts: dict[bytes, tuple[float, dict[int, bytes], bool]] = {}
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def add(self, part: Part, now: float, *, is_answered: bool) -> None:
-        """Remember a part that nobody waits for any more."""
-        if len(self._parts) >= self.KEPT:
-            del self._parts[next(iter(self._parts))]
-        self._parts[part.id] = (now, part.holders, is_answered)
-
-    def kind_of(self, id_: bytes, attempt: int, address: bytes) -> str:
-        """Return what an answer is that comes for no open part: late, double or forged."""
-        found = self._parts.get(id_)
-        if found is None or found[1].get(attempt) != address:
-            return "forged"
-        return "double" if found[2] else "late"
-
-    def forget(self, now: float) -> None:
-        """Forget the parts that were closed long ago."""
-        while self._parts:
-            first = next(iter(self._parts))
-            if self._parts[first][0] > now - self.KEPT_S:
-                return
-            del self._parts[first]

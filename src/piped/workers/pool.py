@@ -146,6 +146,10 @@ class Pool(Provider):
         if self._nats is not None and self.carrier == "nats":
             yield self._nats
 
+    def copies(self) -> Iterable[str]:
+        if self.blocking == "process" and self.runs_here:
+            yield from (f"pipeline.{name}" for name in self.served)
+
     def listens(self, needed: Set[str]) -> Iterator[tuple[str, str]]:
         if self.transport == "zmq" and self.label in needed and not self.listen.endswith(":*"):
             yield self.listen.removeprefix("tcp://"), ""
@@ -175,7 +179,7 @@ class Pool(Provider):
 
         async with (
             open_front(self, self._nats) as front,
-            open_jobs(self, front, self._service),
+            open_jobs(self, front, self._service, self._nats),
         ):
             yield {self.label: front}
 

@@ -27,6 +27,9 @@ MOST: Final = 64
 FROZEN_S: Final = 5.0
 """How long a worker may be silent that was heard before."""
 POLL_S: Final = 1.0
+JOIN_S: Final = 10.0
+"""How long a worker may take to join, before the next one is replaced nevertheless."""
+LISTEN_S: Final = 0.05
 ENDS: Final = 5
 WITHIN_S: Final = 60.0
 GRACE_S: Final = 5.0
@@ -92,15 +95,19 @@ def private_room(pool: str) -> Iterator[list[str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def spawned(order: Order, arguments: Iterable[str], drain_s: float) -> list[Spawn]:
+def spawned(
+    order: Order, arguments: Iterable[str], drain_s: float, pipelines: Iterable[str] = ()
+) -> list[Spawn]:
     """Return the units that start and keep the workers of a pool.
 
     Args:
         order: Which pool, and how many.
         arguments: What follows on ``piped work``, but the name of the worker and its lifeline.
         drain_s: How long a worker may drain.
+        pipelines: The names of the resources that the workers build for themselves.
     """
     leaving = asyncio.Event()
+    copied = (f"workers.{order.pool}", *pipelines)
     made = []
     for number in range(1, order.count + 1):
         front: Dependency[Any] = Dependency(f"workers.{order.pool}")
@@ -108,7 +115,7 @@ def spawned(order: Order, arguments: Iterable[str], drain_s: float) -> list[Spaw
         own = ("--name", name, "--lifeline", "0")
         unit = Spawn(front=front, command=[*PYTHON, "piped", "work", *own, *arguments])
         unit.named(name, leaving)
-        unit.drain_s = drain_s
+        unit.drain_s, unit._copied = drain_s, copied
         made.append(unit)
     return made
 
@@ -119,7 +126,8 @@ class Spawn(Provider):
 
     It is started again with longer and longer pauses; five ends in a minute, and it has failed for
     good. One that is frozen is killed. When the first worker of a pool is left, all of the pool
-    are told to end, so that they drain at the same time.
+    are told to end, so that they drain at the same time. At a reload they are replaced one after
+    the other, each when the new one before it works.
 
     The worker leads a session of its own: the keys of a terminal do not interrupt it. Its standard
     input is its lifeline: it ends by itself when nobody holds the other end any more. What it
@@ -131,6 +139,9 @@ class Spawn(Provider):
     _name: str = field(default="", init=False)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=ENDS), init=False)
+    _copied: tuple[str, ...] = field(default=(), init=False)
+    _is_successor: bool = field(default=False, init=False)
+    _is_replaced: bool = field(default=False, init=False)
 
     def named(self, name: str, leaving: asyncio.Event) -> None:
         """Tell it the name of its worker, and what is set when all of the pool are to end."""
@@ -139,6 +150,19 @@ class Spawn(Provider):
 
     def feeds(self) -> bool:
         return True
+
+    def copies(self) -> Iterable[str]:
+        return self._copied
+
+    def take_over(self, old: Self) -> bool:
+        old._is_replaced, self._is_replaced = True, False
+        self._is_successor = True
+        return False
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the worker is to end, with all of its pool or to be replaced."""
+        return self._is_replaced or self._leaving.is_set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:
@@ -156,8 +180,15 @@ class Spawn(Provider):
             await self._start(child)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(child), name=self.label)
+                if self._is_successor:
+                    await self._joined(child)
                 yield {}
-                self._leaving.set()
+                if not self._is_replaced:
+                    self._leaving.set()
+                else:
+                    ending = group.create_task(self._ask_to_end(child), name=self.label)
+                    await child.exited.wait()
+                    ending.cancel()
         finally:
             await child.close()
 
@@ -165,6 +196,14 @@ class Spawn(Provider):
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # one that is killed has printed all
         await child.start(self.command, cwd=None, env=environment, has_input=True, stderr=None)
         log.info("worker started", worker=self._name, pid=child.pid)
+
+    async def _joined(self, child: Child) -> None:
+        """Wait until the front knows a worker, before the next one is replaced."""
+        ear = Ear(child.pid)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_S):
+                while not ear.has_heard(self.front):  # noqa: ASYNC110 - a front tells nobody
+                    await asyncio.sleep(LISTEN_S)
 
     async def _follow(self, child: Child) -> None:
         """Look after a worker until it has ended and all that it has written is in the log."""
@@ -175,7 +214,7 @@ class Spawn(Provider):
             await child.exited.wait()
             for each in rest:
                 each.cancel()
-        if not self._leaving.is_set():
+        if not self._is_leaving:
             raise self._failure(child.code)
         log.info("worker ended", worker=self._name, **end_of(child.code))
 
@@ -188,8 +227,12 @@ class Spawn(Provider):
         return Unavailable(what)
 
     async def _end(self, child: Child) -> None:
-        """Ask a worker to end when all are to end, and kill it when it takes too long."""
+        """Ask a worker to end when all are to end."""
         await self._leaving.wait()
+        await self._ask_to_end(child)
+
+    async def _ask_to_end(self, child: Child) -> None:
+        """Ask a worker to end, and kill it when it takes too long."""
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGTERM)  # its group may be at work for it
         after_s = self.drain_s + GRACE_S
@@ -206,7 +249,7 @@ class Spawn(Provider):
         times = 0
         while times < 2:
             await asyncio.sleep(POLL_S)
-            if self._leaving.is_set():  # it says nothing while it closes what it had
+            if self._is_leaving:  # it says nothing while it closes what it had
                 return
             times = times + 1 if ear.silence_s(self.front) > FROZEN_S else 0
         silent_s = round(ear.silence_s(self.front), 1)
@@ -222,6 +265,11 @@ class Ear:
         self._host = socket.gethostname()
         self._now = asyncio.get_running_loop().time
         self._heard: float | None = None
+
+    def has_heard(self, front: Dependency[Any]) -> bool:
+        """Tell whether the front has ever heard of the process."""
+        self.silence_s(front)
+        return self._heard is not None
 
     def silence_s(self, front: Dependency[Any]) -> float:
         """Return the seconds of silence; none where it was never heard, or nobody can hear."""

@@ -71,7 +71,7 @@ def make_site(routing: Any, pipelines: Mapping[str, Pipeline | None], **paramete
     section = node_of({"site": {"routing": routing, "port": 0, **parameters}})
     web = decoder.section(spec, section, "web")
     assert web is not INVALID, [str(each) for each in decoder.problems]
-    (site,) = web.units()
+    *_, site = web.units()
     for dependency in dependencies_of(site):
         dependency.resource = resource = Resource(dependency.name)
         pipeline = pipelines[dependency.name.removeprefix("pipeline.")]

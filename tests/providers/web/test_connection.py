@@ -413,34 +413,6 @@ async def test_batons_are_freed_without_the_garbage_collector() -> None:
     assert len(refs) == 3
 
 
-async def test_more_connections_than_allowed_get_503() -> None:
-    async with serving(max_connections=2) as served:
-        first, second = await served.connect(), await served.connect()
-        await until(lambda: len(served.server.connections) == 2)
-        third = await served.connect()
-        answer = await third.answer()
-        rest = await third.rest()
-        kept = [await first.get(), await second.get()]
-        for each in (first, second, third):
-            each.close()
-
-    assert (answer.status, answer.headers["retry-after"], rest) == (503, "1", b"")
-    assert [each.status for each in kept] == [200, 200]
-    assert served.site.counters.refused == {"too-many-connections": 1}
-
-
-async def test_far_more_connections_than_allowed_are_cut_off() -> None:
-    async with serving(max_connections=1) as served:
-        clients = [await served.connect() for _ in range(70)]
-        await until(lambda: served.site.counters.accepted == 70)
-        most = len(served.server.connections)
-        for each in clients:
-            each.close()
-
-    assert most <= 70
-    assert served.site.counters.refused == {"too-many-connections": 69}
-
-
 async def test_a_client_that_does_not_read_is_not_written_to_nor_read_from() -> None:
     async with serving(lambda request: request.answer(bytes(1 << 20))) as served:
         client = await served.connect(limit=1024)

@@ -52,32 +52,78 @@ async def test_a_silent_connection_is_closed_without_a_word(clock: Clock) -> Non
     assert rest == b""
 
 
-async def test_a_body_is_given_thirty_seconds(clock: Clock) -> None:
+async def test_a_new_connection_may_be_silent_for_five_seconds(clock: Clock) -> None:
     async with serving() as served:
         client = await served.connect()
-        await client.send(request_bytes("/", "content-length: 9", method="POST") + b"abc")
+        await until(lambda: served.server.connections)
+        await clock.advance(4)
+        early = len(served.server.connections)
+        await clock.advance(3)
+        rest = await client.rest()
+        client.close()
+
+    assert (early, rest) == (1, b"")
+
+
+async def test_a_body_is_given_five_seconds_and_more_for_what_it_brings(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(request_bytes("/", "content-length: 9000", method="POST") + b"abc")
         await until(lambda: any(each.receiver.phase == 2 for each in served.server.connections))
-        await clock.advance(20)
-        await client.send(b"d")
-        await clock.advance(12)
+        await clock.advance(4)
+        await client.send(bytes(5000))
+        await until(lambda: any(each.receiver.unparsed for each in served.server.connections))
+        await clock.advance(8)
+        early = len(served.server.connections)
+        await clock.advance(6)
         answer = await client.answer()
         rest = await client.rest()
         client.close()
 
-    assert (answer.status, rest) == (408, b"")
+    assert (early, answer.status, rest) == (1, 408, b"")
     assert served.pipeline.seen == []
     assert served.site.counters.refused == {"slow-body": 1}
+
+
+async def test_a_body_is_given_thirty_seconds_however_fast_it_is(clock: Clock) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        await client.send(request_bytes("/", "content-length: 90000", method="POST") + b"abc")
+        await until(lambda: any(each.receiver.phase == 2 for each in served.server.connections))
+        await client.send(bytes(60_000))
+        await until(
+            lambda: any(each.receiver.unparsed >= 60_000 for each in served.server.connections)
+        )
+        await clock.advance(6)
+        await clock.advance(20)
+        early = len(served.server.connections)
+        await clock.advance(6)
+        answer = await client.answer()
+        client.close()
+
+    assert (early, answer.status) == (1, 408)
+
+
+async def test_a_connection_is_closed_after_so_many_requests() -> None:
+    async with serving(max_requests=3) as served:
+        client = await served.connect()
+        answers = [await client.get() for _ in range(3)]
+        rest = await client.rest()
+        client.close()
+
+    assert [each.headers.get("connection") for each in answers] == [None, None, "close"]
+    assert rest == b""
 
 
 async def test_an_idle_connection_is_closed(clock: Clock) -> None:
     async with serving() as served:
         client = await served.connect()
         await client.get()
-        await clock.advance(20)
+        await clock.advance(3)
         await client.get()
-        await clock.advance(20)
+        await clock.advance(3)
         again = await client.get()
-        await clock.advance(32)
+        await clock.advance(6)
         rest = await client.rest()
         client.close()
 
@@ -161,6 +207,7 @@ async def test_a_reader_that_stalls_is_reset(clock: Clock) -> None:
         client = await served.connect(limit=1024)
         await client.send(request_bytes())
         await until(lambda: any(each.is_stalled for each in served.server.connections))
+        await clock.advance(32)  # the system took some of it
         await clock.advance(32)
         await until(lambda: not served.server.connections)
         client.writer.transport.abort()
@@ -188,6 +235,7 @@ async def test_a_reader_that_stalls_on_its_last_answer_is_reset(clock: Clock) ->
         client = await served.connect(limit=1024)
         await client.send(request_bytes("/", "connection: close"))
         await until(lambda: served.pipeline.seen)
+        await clock.advance(32)  # the system took some of it
         await clock.advance(32)
         await until(lambda: not served.server.connections)
         client.writer.transport.abort()

@@ -10,13 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from piped.providers.web import Request
+from piped.providers.web import Request, Route
+from piped.providers.web.admission import Admission
 from piped.providers.web.connection import Connection
 from piped.providers.web.limits import Counters, Limits
+from piped.providers.web.proxies import Proxies
 from piped.providers.web.receiver import Receiver
+from piped.providers.web.routing import Router
 from tests.providers.web.support import request_bytes, serving
 
 HOST = b"Host: x\r\n"
+UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
+CHUNKED = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def field(line: bytes) -> bytes:
+    """Return a request that has one more field."""
+    return b"POST / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n"
+
 
 REFUSED = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "host"),
@@ -126,11 +137,93 @@ REFUSED = {
         413,
         "body-too-large",
     ),
-    "chunks that are all extension": (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * (9 << 20),
-        413,
-        "body-too-large",
+    "a chunk that is all extension": (
+        CHUNKED + b"1;" + b"a" * 40_000,
+        400,
+        "chunk-extensions",
     ),
+    "chunks that are mostly extensions": (
+        CHUNKED + b"1;abcdefghijklmnopqrstuvwxyz\r\na\r\n" * 3000,
+        400,
+        "chunk-extensions",
+    ),
+    "a blank before the first field": (
+        b"GET / HTTP/1.1\r\n X: a\r\n" + HOST + b"\r\n",
+        400,
+        "malformed",
+    ),
+    "a blank before the method": (b" GET / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a tab in the first line": (b"GET\t/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "more in the first line": (b"GET / HTTP/1.1 x\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a control sign in the target": (b"GET /\x01 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a zero byte in the target": (b"GET /\0 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "no ASCII in the target": (b"GET /\xe4 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "an unknown method": (b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a method in small letters": (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a protocol in small letters": (b"GET / http/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a method of RTSP": (b"DESCRIBE / RTSP/1.0\r\n" + HOST + b"\r\n", 400, "malformed"),
+    "a name that is empty": (field(b": a"), 400, "malformed"),
+    "a name with a sign that none has": (field(b"a(b: c"), 400, "malformed"),
+    "a name that is not ASCII": (field(b"\xe4: c"), 400, "malformed"),
+    "no colon": (field(b"abc"), 400, "malformed"),
+    "a zero byte in a value": (field(b"X: a\0b"), 400, "malformed"),
+    "a delete sign in a value": (field(b"X: a\x7fb"), 400, "malformed"),
+    "a bare carriage return": (field(b"X: a\rY: b"), 400, "malformed"),
+    "a bare line feed": (field(b"X: a\nY: b"), 400, "malformed"),
+    "a length with a sign": (field(b"Content-Length: +3"), 400, "malformed"),
+    "a length below zero": (field(b"Content-Length: -3"), 400, "malformed"),
+    "a length that is empty": (field(b"Content-Length: "), 400, "malformed"),
+    "a length in sixteens": (field(b"Content-Length: 0x3"), 400, "malformed"),
+    "a length of two words": (field(b"Content-Length: 3 3"), 400, "malformed"),
+    "a length too large for a number": (
+        field(b"Content-Length: 18446744073709551617"),
+        400,
+        "malformed",
+    ),
+    "a blank before the colon of a coding": (
+        field(b"Transfer-Encoding : chunked"),
+        400,
+        "malformed",
+    ),
+    "no coding": (field(b"Transfer-Encoding: identity"), 400, "framing"),
+    "a coding in quotes": (field(b'Transfer-Encoding: "chunked"'), 400, "framing"),
+    "a coding with a parameter": (field(b"Transfer-Encoding: chunked;q=1"), 400, "framing"),
+    "a coding that is almost chunked": (field(b"Transfer-Encoding: xchunked"), 400, "framing"),
+    "a coding that is empty": (field(b"Transfer-Encoding: "), 400, "malformed"),
+    "a host with a user": (b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400, "host"),
+    "a host with a blank": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "host"),
+    "hosts in a list": (b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400, "host"),
+    "a host with half a bracket": (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400, "host"),
+    "a port that is no number": (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400, "host"),
+    "a port that is too large": (b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400, "host"),
+    "no host in the target": (b"GET http:///a HTTP/1.1\r\nHost:\r\n\r\n", 400, "host"),
+    "a user in the target": (b"GET http://a@x/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "host"),
+    "a star for a GET": (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", 400, "target"),
+    "a version between ours and the next": (b"GET / HTTP/1.2\r\n" + HOST, 505, "version"),
+    "the first words of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version"),
+    "two expectations": (field(b"Expect: 100-continue\r\nExpect: tea"), 417, "expectation"),
+    "a length after a body": (CHUNKED + b"0\r\nContent-Length: 3\r\n\r\n", 400, "malformed"),
+    "a coding after a body": (
+        CHUNKED + b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+        "malformed",
+    ),
+    "a host after a body": (CHUNKED + b"0\r\nHost: y\r\n\r\n", 400, "trailer"),
+    "a password after a body": (CHUNKED + b"0\r\nAuthorization: y\r\n\r\n", 400, "trailer"),
+    "the end of a connection after a body": (
+        CHUNKED + b"0\r\nConnection: close\r\n\r\n",
+        400,
+        "trailer",
+    ),
+    "a folded field after a body": (CHUNKED + b"0\r\nX: a\r\n b\r\n\r\n", 400, "malformed"),
+    "a chunk without a size": (CHUNKED + b"\r\nabc\r\n", 400, "malformed"),
+    "a chunk size below zero": (CHUNKED + b"-3\r\nabc\r\n", 400, "malformed"),
+    "a chunk size too large for a number": (CHUNKED + b"1" + b"0" * 16 + b"\r\n", 400, "malformed"),
+    "a blank after a chunk size": (CHUNKED + b"3 \r\nabc\r\n", 400, "malformed"),
+    "a chunk longer than its size": (CHUNKED + b"3\r\nabcd\r\n", 400, "malformed"),
+    "a bare line feed after a chunk size": (CHUNKED + b"3\nabc\r\n", 400, "malformed"),
+    "a bare line feed after a chunk": (CHUNKED + b"3\r\nabc\n0\r\n", 400, "malformed"),
+    "a bare line feed in an extension": (CHUNKED + b"3;a\nabc\r\n", 400, "malformed"),
 }
 
 
@@ -213,20 +306,26 @@ async def test_the_limits_are_parameters() -> None:
     assert [each.status for each in answers] == [200, 413, 431, 431]
 
 
-def received(data: bytes) -> list[Request]:
-    receiver = Receiver(Limits())
+def received(data: bytes, **limits: Any) -> list[Request]:
+    receiver = Receiver(Limits(**limits))
     receiver.feed(data)
     assert receiver.refused is None
     return receiver.ready
-
-
-UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
 
 
 def test_what_follows_a_last_request_with_an_upgrade_is_ignored() -> None:
     sent = request_bytes("/", "Connection: Upgrade, close", "Upgrade: h2c") + request_bytes("/2")
 
     assert [each.uri for each in received(sent)] == ["/"]
+
+
+def test_what_follows_a_last_request_is_ignored_however_it_comes() -> None:
+    receiver = Receiver(Limits())
+    receiver.feed(request_bytes("/", "connection: close"))
+    for byte in b"GET / HTTP/1.1\r\n\r\n\0junk":
+        receiver.feed(bytes([byte]))
+
+    assert (len(receiver.ready), receiver.refused) == (1, None)
 
 
 def test_what_is_refused_after_an_upgrade_is_refused() -> None:
@@ -281,8 +380,84 @@ def test_targets_are_brought_into_their_usual_form(target: str, uri: str) -> Non
     assert request.uri == uri
 
 
+def test_empty_lines_before_a_request_are_overlooked() -> None:
+    (request,) = received(b"\r\n\r\n" + request_bytes())
+
+    assert request.uri == "/"
+
+
+@pytest.mark.parametrize("name", ["Content_Length", "transfer_encoding", "x_real_ip"])
+def test_fields_whose_names_could_be_taken_for_others_are_dropped(name: str) -> None:
+    first, second = received(request_bytes("/", f"{name}: 3", "a-b: c") + request_bytes("/2"))
+
+    assert dict(first.headers) == {"host": "x", "a-b": "c"}
+    assert second.uri == "/2"
+
+
+def test_trailers_that_harm_nobody_are_dropped() -> None:
+    (request,) = received(CHUNKED + b"3\r\nabc\r\n0\r\nX-Checksum: 1\r\n\r\n")
+
+    assert (request.body(), dict(request.headers)) == (
+        b"abc",
+        {"host": "x", "transfer-encoding": "chunked"},
+    )
+
+
+def test_small_chunks_are_no_attack() -> None:
+    (request,) = received(CHUNKED + b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n")
+
+    assert request.body() == b"a" * 60_000
+
+
+def test_the_last_request_that_a_connection_may_have_is_its_last() -> None:
+    requests = received(request_bytes() * 5, requests=3)
+
+    assert [each.is_kept_alive for each in requests] == [True, True, False]
+
+
+@settings(deadline=None, database=None)
+@given(st.lists(st.integers(1, 400), max_size=12))
+def test_however_bytes_are_split_the_requests_are_the_same(cuts: list[int]) -> None:
+    sent = (
+        request_bytes("/?a=1", "x: y", method="POST", body="abc")
+        + CHUNKED
+        + b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX: a\r\n\r\n"
+        + request_bytes("/", *UPGRADE, method="PUT", body="ok")
+        + b"\r\n"
+        + request_bytes("/last", "connection: close")
+    )
+    receiver, at = Receiver(Limits()), 0
+    for size in [*cuts, len(sent)]:
+        receiver.feed(sent[at : at + size])
+        at += size
+
+    assert receiver.refused is None
+    assert [(each.method, each.uri, each.body()) for each in receiver.ready] == [
+        ("POST", "/?a=1", b"abc"),
+        ("POST", "/", b"abcde"),
+        ("PUT", "/", b"ok"),
+        ("GET", "/last", b""),
+    ]
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.lists(st.one_of(st.binary(max_size=200), st.sampled_from(list(REFUSED))), max_size=20))
+def test_a_receiver_keeps_no_more_than_its_limits(pieces: list[bytes | str]) -> None:
+    limits = Limits(header_bytes=256, fields=8, body_bytes=64)
+    receiver = Receiver(limits)
+    for piece in pieces:
+        receiver.feed(REFUSED[piece][0] if isinstance(piece, str) else piece)
+        if receiver.refused is not None:
+            break
+
+        request = receiver.request
+        held = len(request._target) + len(request._body) if request else 0
+        assert held <= 8192 + limits.body_bytes
+        assert sum(len(name) + len(value) for name, value in receiver.fields) <= 256
+
+
 def test_a_long_run_of_small_requests_does_not_count_as_one_head() -> None:
-    receiver = Receiver(Limits())
+    receiver = Receiver(Limits(requests=10_000))
     sent = request_bytes() * 3000
 
     for at in range(0, len(sent), 1023):
@@ -336,13 +511,19 @@ class FakeHost:
         self.is_draining = False
         self.context = contextvars.copy_context()
         self.dispatcher: Any = self
+        self.admission = Admission(self.limits, self.counters, ())
+        self.proxies = Proxies()
+        self.router = Router(Route(), {}, 30.0)
         self.open: list[Request] = []
 
-    def opened(self, connection: Connection) -> int:
-        return 1
+    def opened(self, connection: Connection) -> None:
+        """Nothing to do."""
 
     def closed(self, connection: Connection) -> None:
         self.is_draining = True
+
+    def handed_over(self, connection: Connection, heir: Any) -> None:
+        """Nothing to do: there is no other protocol."""
 
     def dispatch(self, request: Request) -> None:
         if request.method == "GET":

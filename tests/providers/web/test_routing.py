@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import builtins
 from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from piped.providers.web import RouteConfig
 from piped.providers.web.routing import Router
-from piped.spec import dependencies_of
+from piped.providers.web.targets import PipelineEndpoint, Target
+from piped.spec import dependencies_of, spec_of
 from tests.providers.web.support import Pipeline, make_site, problems_of
 
+KNOWN = f"known: {', '.join(sorted(spec_of(RouteConfig).parameters))}"  # type: ignore[union-attr] # it is a part
 ERRORS = [each for each in dir(builtins) if each.endswith(("Error", "Exception"))]
 
 
@@ -84,17 +91,25 @@ def router(tree: Any = None) -> Router:
     ],
 )
 def test_a_path_leads_to_a_pipeline(path: str, name: str | None, postpath: list[str]) -> None:
-    target, rest = router().find(path)
+    found = router()
+    match = found.find(path)
 
-    assert (target and target.pipeline.name) == (f"pipeline.{name}" if name else None)
-    assert rest == postpath
+    assert (match and name_of(match.target)) == name
+    assert ([] if match is None else match.postpath) == postpath
+    assert found.exact.get(path) in (None, match and match.target)
 
 
-def test_a_target_knows_the_way_to_it() -> None:
-    target, _ = router().find("/rest/own/deep/x")
+def name_of(target: Target) -> str:
+    assert isinstance(target.endpoint, PipelineEndpoint)
+    return target.endpoint.pipeline.name.removeprefix("pipeline.")
 
-    assert target is not None
-    assert target.prepath == ("rest", "own", "deep")
+
+def test_a_match_knows_the_way_to_it() -> None:
+    match = router().find("/rest/own/deep/x")
+
+    assert match is not None
+    assert match.prepath == ["rest", "own", "deep"]
+    assert match.target.path == "/rest/own/deep"
 
 
 def test_errors_and_deadlines_hold_for_what_is_below() -> None:
@@ -105,11 +120,98 @@ def test_errors_and_deadlines_hold_for_what_is_below() -> None:
         }
     }
 
-    target, _ = router(tree).find("/a/b")
+    match = router(tree).find("/a/b")
 
-    assert target is not None
-    assert target.deadline_s == 2
-    assert target.errors == {ValueError: 422, KeyError: 404}
+    assert match is not None
+    assert match.target.deadline_s == 2
+    statuses = {kind: answer.status for kind, answer in match.target.errors.items()}
+    assert statuses == {ValueError: 422, KeyError: 404}
+
+
+PATTERNS: dict[Any, Any] = {
+    "orders": {
+        "{id:int}": {**config(processor="int"), "lines": {"{line}": config(processor="line")}},
+        "{weight:float}": config(processor="float"),
+        "{key:uuid}": config(processor="uuid"),
+        "{name}": {**config(processor="str"), "me": config(processor="of-me")},
+        "me": config(processor="me"),
+        "{rest:path}": config(processor="path"),
+    },
+    "files": {"{rest:path}": config(no_resource_processor="files")},
+    "{top}": {"{below}": config(no_resource_processor="below")},
+}
+KEY = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "params"),
+    [
+        ("/orders/7", "int", {"id": 7}),
+        ("/orders/-7/", "int", {"id": -7}),
+        ("/orders/%37", "int", {"id": 7}),
+        ("/orders/7/lines/a%20b", "line", {"id": 7, "line": "a b"}),
+        ("/orders/7.5", "float", {"weight": 7.5}),
+        (f"/orders/{KEY}", "uuid", {"key": UUID(KEY)}),
+        (f"/orders/{KEY.upper()}", "uuid", {"key": UUID(KEY)}),
+        ("/orders/abc", "str", {"name": "abc"}),
+        ("/orders/+7", "str", {"name": "+7"}),
+        ("/orders/%D9%A7", "str", {"name": "\u0667"}),
+        ("/orders/1e5", "str", {"name": "1e5"}),
+        ("/orders/" + "9" * 400, "str", {"name": "9" * 400}),
+        ("/orders/me", "me", {}),
+        ("/orders/me/me", "of-me", {"name": "me"}),
+        ("/orders/7/me", "of-me", {"name": "7"}),
+        ("/orders/7/nope", "path", {"rest": "7/nope"}),
+        ("/orders/a/b/c/", "path", {"rest": "a/b/c"}),
+        ("/orders/a//c", "below", {"top": "orders", "below": "a"}),
+        ("/orders", None, None),
+        ("/orders/", None, None),
+        ("/orders//me", None, None),
+        ("/orders/../me", None, None),
+        ("/files/a/b", "files", {"rest": "a/b"}),
+        ("/files", None, None),
+        ("/x/y", "below", {"top": "x", "below": "y"}),
+        ("/x/y/z", "below", {"top": "x", "below": "y"}),
+        ("/x", None, None),
+        ("//y", None, None),
+        ("/{top}/{below}", "below", {"top": "{top}", "below": "{below}"}),
+    ],
+)
+def test_a_path_has_parameters(path: str, name: str | None, params: dict[str, Any] | None) -> None:
+    match = pattern_router().find(path)
+
+    assert (match and name_of(match.target)) == name
+    assert (match and match.params) == params
+    if match is not None and params is not None:  # 7 is not 7.0
+        assert [*map(type, match.params.values())] == [*map(type, params.values())]
+
+
+def test_the_rest_of_a_path_is_what_is_beyond_its_node() -> None:
+    match = pattern_router().find("/files/a/b")
+
+    assert match is not None
+    assert (match.prepath, match.postpath) == (["files"], ["a", "b"])
+    assert match.target.path == "/files/{rest:path}"
+
+
+def pattern_router() -> Router:
+    names = ["int", "float", "uuid", "str", "of-me", "me", "path", "line", "files", "below"]
+    site = make_site(PATTERNS, {name: Pipeline(lambda request: None) for name in names})
+    return Router(site.routing, site.errors, site.deadline)
+
+
+ROUTER = pattern_router()
+
+
+@given(st.lists(st.text(st.sampled_from("a7.-%2F/{}é"), max_size=6), max_size=6))
+def test_no_path_breaks_the_tree(segments: list[str]) -> None:
+    path = "/" + "/".join(segments)
+
+    match = ROUTER.find(path)
+
+    if match is not None:
+        sent = [unquote(each) for each in path.removesuffix("/")[1:].split("/")]
+        assert [*match.prepath, *match.postpath] == sent
 
 
 def test_the_pipelines_of_a_tree_are_found() -> None:
@@ -126,13 +228,12 @@ def test_the_pipelines_of_a_tree_are_found() -> None:
             {"__config__": {"procesor": "pipeline.a"}},
             "web.site.routing.__config__.procesor: unknown-parameter:"
             " route-config has no parameter 'procesor' (did you mean 'processor'?"
-            " known: deadline, errors, no_resource_processor, processor)",
+            f" {KNOWN})",
         ),
         (
-            {"a": {"__config__": {"static": "files"}}},
-            "web.site.routing.a.__config__.static: unknown-parameter:"
-            " route-config has no parameter 'static'"
-            " (known: deadline, errors, no_resource_processor, processor)",
+            {"a": {"__config__": {"colour": "red"}}},
+            "web.site.routing.a.__config__.colour: unknown-parameter:"
+            f" route-config has no parameter 'colour' ({KNOWN})",
         ),
         (
             {"a/b/c": {}},
@@ -154,17 +255,61 @@ def test_the_pipelines_of_a_tree_are_found() -> None:
         ),
         (
             {"a": {"__config__": {"errors": {"ValueEror": 400}}}},
-            "web.site.routing.a.__config__: unknown-exception: errors: no module 'ValueEror'"
+            "web.site.routing.a.__config__.errors.ValueEror: unknown-exception:"
+            " errors: no module 'ValueEror'"
             " (did you mean 'ValueError'?)",
         ),
         (
             {"__config__": {"errors": {"json.JSONDecodeError": 200}}},
-            "web.site.routing.__config__: wrong-value: errors:"
+            "web.site.routing.__config__.errors.json.JSONDecodeError: wrong-value: errors:"
             " expected a status from 400 to 599 for 'json.JSONDecodeError', got 200",
         ),
         (
             {"__config__": {"errors": {"json.dumps": 400}}},
-            "web.site.routing.__config__: unknown-exception: errors: 'json.dumps' is no exception",
+            "web.site.routing.__config__.errors.json.dumps: unknown-exception:"
+            " errors: 'json.dumps' is no exception",
+        ),
+        (
+            {"{id:number}": {}},
+            "web.site.routing.{id:number}: wrong-value:"
+            " expected float, int, path, str, uuid as the kind of 'id', got 'number'",
+        ),
+        (
+            {"{id": {}},
+            "web.site.routing.{id: wrong-value:"
+            " expected a parameter such as {id} or {id:int}, got '{id'",
+        ),
+        (
+            {"order-{id}": {}},
+            "web.site.routing.order-{id}: wrong-value:"
+            " expected a parameter such as {id} or {id:int}, got 'order-{id}'",
+        ),
+        (
+            {"{}": {}},
+            "web.site.routing.{}: wrong-value: expected a name such as id for a parameter, got ''",
+        ),
+        (
+            {"a": {"{id}": {}, "{name:str}": {}}},
+            "web.site.routing.a.{name:str}: ambiguous-route:"
+            " '{name:str}' takes the same paths as '{id}'",
+        ),
+        (
+            {7: {}, "7": {}},
+            "web.site.routing.7: ambiguous-route: '7' takes the same paths as '7'",
+        ),
+        (
+            {"{id}": {"a": {"{id:int}": {}}}},
+            "web.site.routing.{id}.a.{id:int}: wrong-value: the path has a parameter 'id' already",
+        ),
+        (
+            {"{rest:path}": {"a": {}}},
+            "web.site.routing.{rest:path}.a: wrong-value:"
+            " nothing is left of a path for 'a', below its rest",
+        ),
+        (
+            {"__config__": {"processor": "pipeline.a", "redirect": "/b"}},
+            "web.site.routing.__config__: exactly-one:"
+            " expected one thing that a path does, got 'processor' and 'redirect'",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_sites_that_are_enabled_are_units_with_their_names() -> None:
         ),
         (
             {"routing": {}, "errors": {"Nope": 400}},
-            "web.site: unknown-exception: errors: no module 'Nope'",
+            "web.site.errors.Nope: unknown-exception: errors: no module 'Nope'",
         ),
         (
             {"routing": {}, "log_exceptions": "loud"},

@@ -64,6 +64,7 @@ class Pool:
 
     def __init__(self, group: asyncio.TaskGroup, **rules: Any) -> None:
         self.link = Link(group)
+        self._futures: list[asyncio.Future[list[Any]]] = []
         told: Any = SimpleNamespace(**{**vars(RULES), **rules})
         self.front = NatsLedger("math", told, self.link, lambda answer, _: [answer.payload])
         for name in "abc":
@@ -71,6 +72,7 @@ class Pool:
 
     def submit(self) -> tuple[bytes, asyncio.Future[list[Any]]]:
         future = self.front.submit("echo", b"1", 2.0)
+        self._futures.append(future)
         return self.link.stored[-1].id, future
 
     async def started(self, who: bytes, *parts: tuple[bytes, int]) -> None:
@@ -80,8 +82,8 @@ class Pool:
             await asyncio.wait(tasks)
 
     def close(self) -> None:
-        for part in list(self.front._open.values()):
-            part.future.cancel()  # nobody waits for it
+        for future in self._futures:
+            future.cancel()  # nobody waits for it
         self.front.close(QueueFull("the end"))
 
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from piped.providers.web.arguments import Args, BadRequest, MissingArgument
 from piped.providers.web.request import Request
-from piped.providers.web.routing import Route, RouteConfig
+from piped.providers.web.routes import Route, RouteConfig
 from piped.providers.web.server import Server
 from piped.providers.web.site import Debug, Site
+from piped.providers.web.websocket.unit import OpenSockets
 from piped.spec import Meta, Provider, provider
 
 
@@ -26,6 +27,10 @@ class Web(Provider):
         for name, site in self.sites.items():
             if site.enabled:
                 site.label = f"web.{name}"
+                if any(True for _ in site.routing.websockets()):
+                    sockets = OpenSockets()
+                    sockets.label, sockets.sockets = f"websockets.{name}", site.sockets
+                    yield sockets
                 yield site
 
 

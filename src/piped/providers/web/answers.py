@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from piped.providers.web.pages import PROBLEM, page
+from piped.providers.web.pages import page
 from piped.providers.web.request import Request
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -58,10 +58,38 @@ def answer_bytes(request: Request, body: bytes, date: bytes, is_kept: bool) -> b
     return b"".join(parts)
 
 
-def refusal_bytes(status: int, number: int, date: bytes) -> bytes:
+def head_bytes(request: Request, length: int | None, date: bytes, is_kept: bool) -> bytes:
+    """Return the head of an answer whose body comes in pieces.
+
+    Args:
+        request: Knows the status and the header fields.
+        length: How long the body will be; None is not known, and the body is chunked.
+        date: The header field of that name.
+        is_kept: Whether the connection is kept for the next request.
+    """
+    parts = [status_line(request.status), date, *(line for _, line in request.answer_lines)]
+    if request.status not in (204, 304):  # RFC 9110, 8.6 and RFC 9112, 6.1
+        if length is not None:
+            parts.append(b"content-length: %d\r\n" % length)
+        elif not request.is_old and request.method != "HEAD":
+            parts.append(b"transfer-encoding: chunked\r\n")
+    if not is_kept:
+        parts.append(b"connection: close\r\n")
+    elif request.is_old:
+        parts.append(b"connection: keep-alive\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def switching_bytes(head: bytes, date: bytes) -> bytes:
+    """Return the answer after which another protocol is spoken (RFC 9110, 15.2.2)."""
+    return b"%b%b%b\r\n" % (status_line(101), date, head)
+
+
+def refusal_bytes(status: int, number: int, date: bytes, accept: str = "") -> bytes:
     """Return the answer of what broke a rule; it is the last of its connection."""
-    _, body = page(status, number)
-    parts = [status_line(status), date, b"content-type: %b\r\n" % PROBLEM.encode()]
+    kind, body = page(status, number, accept)
+    parts = [status_line(status), date, b"content-type: %b\r\n" % kind.encode()]
     if status == 503:
         parts.append(b"retry-after: 1\r\n")
     parts.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))

@@ -9,19 +9,26 @@ from time import perf_counter
 from typing import Any, Final, Protocol
 
 from piped.engine.journey import journey_text, new_journey
-from piped.providers.web.answers import CONTINUE, answer_bytes, refusal_bytes
+from piped.providers.web.admission import Admission
+from piped.providers.web.answers import (
+    CONTINUE,
+    answer_bytes,
+    head_bytes,
+    refusal_bytes,
+    switching_bytes,
+)
 from piped.providers.web.dispatch import Dispatcher, log
 from piped.providers.web.limits import Counters, Limits
 from piped.providers.web.outlet import NEVER, Outlet
-from piped.providers.web.receiver import HEAD, Receiver, Refused
+from piped.providers.web.proxies import Proxies
+from piped.providers.web.receiver import BODY, HEAD, Receiver, Refused
 from piped.providers.web.request import Request
+from piped.providers.web.streams import WAITING_BYTES, Inflow, Outflow
 
 SMALL_PIECE: Final = 2 << 10
 
 BUDGET_S: Final = 0.001
 """How long the requests of one connection may keep the event loop in one of its turns."""
-
-SPARE_CONNECTIONS: Final = 64  # beyond the limit, to say 503 on
 
 
 class Host(Protocol):
@@ -33,11 +40,15 @@ class Host(Protocol):
     date: bytes
     is_draining: bool
     context: contextvars.Context
+    admission: Admission
+    proxies: Proxies
 
-    def opened(self, connection: Connection) -> int:
-        """Be told of a new connection, and tell how many there are."""
+    def opened(self, connection: Connection) -> None: ...
 
     def closed(self, connection: Connection) -> None: ...
+
+    def handed_over(self, connection: Connection, heir: Any) -> None:
+        """Be told that a connection goes on as another object."""
 
 
 class Connection(asyncio.Protocol):
@@ -55,16 +66,21 @@ class Connection(asyncio.Protocol):
         "current",
         "host",
         "is_closed",
+        "is_counted",
         "is_ending",
+        "is_proxied",
         "is_reading",
         "is_stalled",
         "loop",
         "next_turn",
+        "outflow",
         "outlet",
         "peer",
         "queue",
         "receive_by",
         "receiver",
+        "scheme",
+        "since",
         "stage",
         "transport",
         "turn_until",
@@ -74,14 +90,19 @@ class Connection(asyncio.Protocol):
         self.host, self.loop = host, loop
         self.counters = host.counters
         self.receiver = Receiver(host.limits)
+        self.receiver.open_inflow = self._open_inflow
+        self.receiver.max_body_of = self._max_body_of
         self.current: Request | None = None
+        self.outflow: Outflow | None = None
         self.queue: deque[Request | Refused] = deque()
         self.backlog = bytearray()
-        self.peer = ""
+        self.peer, self.scheme = "", "http"
+        self.is_proxied = self.is_counted = False
         self.stage = 0
         self.is_reading = True
         self.is_stalled = self.is_ending = self.is_closed = False
         self.answer_by = self.receive_by = NEVER
+        self.since = 0.0  # when the client was last given time
         self.turn_until = 0.0  # between turns
         self.next_turn: asyncio.Handle | None = None
 
@@ -89,16 +110,16 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport: asyncio.Transport = transport
-        self.outlet = Outlet(transport, self.loop, self.host.limits.stall_s)
+        limits = self.host.limits
+        self.outlet = Outlet(transport, self.loop, limits.stall_s, limits.rate)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
-        self.receive_by = self.loop.time() + self.host.limits.header_s
-        excess = self.host.opened(self) - self.host.limits.connections
-        if excess > SPARE_CONNECTIONS:
-            self.counters.refuse("too-many-connections")
-            transport.abort()
-        elif excess > 0:
-            self._refuse(Refused(503, "too-many-connections"))
+        self.scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
+        self.is_proxied = self.peer in self.host.proxies
+        wait_s = limits.drain_s if self.host.is_draining else limits.first_byte_s
+        self.since = self.loop.time()
+        self.receive_by = self.since + wait_s
+        self.host.opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self.is_ending:
@@ -109,6 +130,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more: it left, or waits for what it is owed, for a while at most."""
         self.outlet.watch()
+        if self.receiver.inflow is not None:
+            self._stop_reading_requests(Refused(400, "incomplete"))
         if not self.is_owing:
             return False
         self.is_ending = True
@@ -118,11 +141,15 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.is_stalled = True
         self.outlet.watch()
+        if self.outflow is not None:
+            self.outflow.pause()
         self._settle()
 
     def resume_writing(self) -> None:
         self.is_stalled = False
         self.outlet.forget()
+        if self.outflow is not None:
+            self.outflow.resume()
         if self.is_ending:
             self.outlet.watch()
         self._settle()
@@ -130,11 +157,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = self.is_ending = True
-        self.answer_by = self.receive_by = NEVER
+        self.receive_by = NEVER
         self.outlet.forget()
         self._drop_waiting()
         self.receiver.close()
-        request, self.current = self.current, None
+        self.outflow = None
+        request = self.current
+        self._let_go()
         if request is not None:
             self.counters.clients_left += 1
             request.leave()
@@ -146,6 +175,9 @@ class Connection(asyncio.Protocol):
     def is_full(self) -> bool:
         """Whether so many requests wait, or such large ones, that no more are taken."""
         queue, limits = self.queue, self.host.limits
+        inflow = self.receiver.inflow
+        if inflow is not None and inflow.is_full:
+            return True
         if not queue:
             return False
         waiting_bytes = sum(len(each._body) for each in queue if isinstance(each, Request))
@@ -157,6 +189,11 @@ class Connection(asyncio.Protocol):
         return bool(self.queue or self.backlog or self.receiver.phase)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether the client has not asked for anything yet, or has its answer."""
+        return not (self.is_owing or self.is_stalled or self.receiver.phase == BODY)
+
+    @property
     def is_owing(self) -> bool:
         """Whether the client waits for an answer, as far as is known."""
         return bool(self.current is not None or self.queue or self.backlog)
@@ -165,6 +202,8 @@ class Connection(asyncio.Protocol):
         """Parse some bytes, so that few requests are made before the limits are looked at."""
         receiver = self.receiver
         size = max(SMALL_PIECE, receiver.remaining)
+        if receiver.inflow is not None:
+            size = min(size, WAITING_BYTES)
         piece = self.backlog[:size]
         del self.backlog[:size]
         receiver.feed(piece)
@@ -177,7 +216,43 @@ class Connection(asyncio.Protocol):
         self.is_ending = True
         self.backlog.clear()
         self.receive_by = NEVER
-        self.queue.append(refused)
+        inflow, self.receiver.inflow = self.receiver.inflow, None
+        if inflow is None:
+            self.queue.append(refused)
+        elif self.current is not None and self.current._inflow is inflow:
+            self._break_off(self.current, refused)
+        else:  # it is the last one that waits
+            self.queue[-1] = refused
+
+    def _break_off(self, request: Request, refused: Refused) -> None:
+        """End a request whose body broke a rule while it was treated already."""
+        self._let_go()
+        has_begun, self.outflow = self.outflow is not None, None
+        request.leave()
+        if has_begun:
+            self.counters.refuse(refused.rule)
+            self.transport.abort()
+        else:
+            self._refuse(refused)
+
+    def _open_inflow(self, request: Request) -> Inflow | None:
+        """Return where the body of a request goes, if its route wants it as it arrives."""
+        if not self.host.dispatcher.router.streams_body_of(request._target):
+            return None
+        return Inflow(self._want_more)
+
+    def _max_body_of(self, target: bytes) -> int:
+        host = self.host
+        return host.dispatcher.router.max_body_of(target, host.limits.body_bytes)
+
+    def _want_more(self) -> None:
+        """Read on: somebody waits for more of a body."""
+        if self.receiver.expects and self.outflow is None:
+            self.receiver.expects = False
+            self.transport.write(CONTINUE)
+        if not self.turn_until:
+            self._settle()
+            self._go_on()
 
     def _drop_waiting(self) -> None:
         self.queue.clear()
@@ -191,11 +266,33 @@ class Connection(asyncio.Protocol):
             return
         self.counters.requests += 1
         self.current = item
-        item.client_ip = self.peer
+        item.client_ip, item.scheme = self.peer, self.scheme
+        if self.is_proxied:
+            self._believe_proxy(item)
         item.accept(self)
-        self.host.dispatcher.dispatch(item)
+        admission, dispatcher = self.host.admission, self.host.dispatcher
+        if admission.refusal:
+            admission.send_away(item, dispatcher)
+        else:
+            dispatcher.dispatch(item)
         if self.current is item:
-            self.answer_by = self.loop.time() + item.deadline_s
+            self.is_counted = True
+            admission.begun()
+            if self.outflow is None:
+                self.answer_by = self.loop.time() + item.deadline_s
+
+    def _believe_proxy(self, request: Request) -> None:
+        proxies, headers = self.host.proxies, request.headers
+        request.client_ip = proxies.client_of(self.peer, headers)
+        request.scheme = proxies.scheme_of(self.scheme, headers)
+
+    def _let_go(self) -> None:
+        """Treat no request any more."""
+        self.answer_by = NEVER
+        self.current = None
+        if self.is_counted:
+            self.is_counted = False
+            self.host.admission.ended()
 
     def _have_turn(self) -> None:
         """Have a turn now, unless one is due."""
@@ -242,8 +339,9 @@ class Connection(asyncio.Protocol):
         if receiver.phase:
             if receiver.stage != self.stage:
                 limits = self.host.limits
-                wait_s = limits.header_s if receiver.phase == HEAD else limits.body_s
-                self.stage, self.receive_by = receiver.stage, self.loop.time() + wait_s
+                wait_s = limits.header_s if receiver.phase == HEAD else limits.grace_s
+                self.stage, self.since = receiver.stage, self.loop.time()
+                self.receive_by = self.since + wait_s
             if receiver.expects and self.current is None and not self.queue:
                 receiver.expects = False
                 self.transport.write(CONTINUE)
@@ -252,14 +350,15 @@ class Connection(asyncio.Protocol):
         elif self.receive_by == NEVER:
             limits = self.host.limits
             wait_s = limits.drain_s if self.host.is_draining else limits.idle_s
-            self.receive_by = self.loop.time() + wait_s
+            self.since = self.loop.time()
+            self.receive_by = self.since + wait_s
 
     # Answering.
 
     def respond(self, request: Request, body: bytes) -> None:
         """Send the answer of the request that is being treated, in one piece."""
         host = self.host
-        self.current, self.answer_by = None, NEVER
+        self._let_go()
         is_over = host.is_draining or self.is_ending
         is_kept = request.is_kept_alive and (self.has_more or not is_over)
         self.counters.answered[request.status // 100] += 1
@@ -273,6 +372,81 @@ class Connection(asyncio.Protocol):
             self._settle()
             self._go_on()
 
+    def begin(self, request: Request, length: int | None) -> Outflow:
+        """Send the head of the answer of the request that is being treated."""
+        host = self.host
+        is_mute = request.method == "HEAD" or request.status in (204, 304)
+        is_chunked = not is_mute and length is None and not request.is_old
+        if host.is_draining or self.is_ending or not (is_mute or is_chunked or length is not None):
+            request.is_kept_alive = False
+        self.counters.answered[request.status // 100] += 1
+        head = head_bytes(request, length, host.date, request.is_kept_alive)
+        outflow = Outflow(
+            self.transport, head, length=length, is_chunked=is_chunked, is_mute=is_mute
+        )
+        self.outflow = outflow
+        if self.is_stalled:
+            outflow.pause()
+        self.answer_by = NEVER  # from now on the client must read
+        self.loop.call_soon(outflow.flush)
+        return outflow
+
+    def end(self, request: Request) -> None:
+        """Send the end of the answer in pieces of the request that is being treated."""
+        outflow = self.outflow
+        if outflow is None:
+            return
+        if not outflow.end():
+            self.cut(request)
+            return
+        self.outflow = None
+        self._let_go()
+        if not request.is_kept_alive:
+            self.close()
+            return
+        if not (self.is_ending or self.receiver.phase):
+            self.receive_by = NEVER
+        if not self.turn_until:
+            self._settle()
+            self._go_on()
+
+    def cut(self, request: Request) -> None:
+        """Close before the answer in pieces is whole; the client can tell."""
+        outflow, self.outflow = self.outflow, None
+        self._let_go()
+        if outflow is not None and not outflow.is_delimited:
+            outflow.reset()
+            self.transport.abort()
+        else:
+            self.close()
+
+    def hand_over(self, heir: Any, head: bytes) -> bool:
+        """Switch protocols, and leave the transport to another one; tell whether that was possible.
+
+        What the client has sent already is the first that the heir receives.
+        """
+        self._let_go()
+        self.receive_by = NEVER
+        early = self.receiver.early
+        if self.is_ending or early is None:
+            self.close()
+            return False
+        self.is_ending = True  # for HTTP
+        early += self.backlog
+        self._drop_waiting()
+        self.receiver.close()
+        self.outlet.forget()
+        self.transport.write(switching_bytes(head, self.host.date))
+        heir.host = self.host
+        self.transport.set_protocol(heir)
+        self.host.handed_over(self, heir)
+        heir.connection_made(self.transport)
+        if not self.is_reading:
+            self.transport.resume_reading()
+        if early:
+            heir.data_received(bytes(early))
+        return True
+
     def _refuse(self, refused: Refused) -> None:
         """Answer what broke a rule, and end: nothing of what follows can be understood."""
         status = refused.status
@@ -281,7 +455,9 @@ class Connection(asyncio.Protocol):
         log.info("request refused", **facts, journey=journey_text(number))
         self.counters.refuse(refused.rule)
         self.counters.answered[status // 100] += 1
-        self.transport.write(refusal_bytes(status, number, self.host.date))
+        request = self.receiver.request
+        accept = "" if request is None else request.headers.get("accept", "")
+        self.transport.write(refusal_bytes(status, number, self.host.date, accept))
         self._linger()
 
     def _linger(self) -> None:
@@ -300,6 +476,11 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close as soon as what was written is sent."""
+        inflow, self.receiver.inflow = self.receiver.inflow, None
+        if inflow is not None:  # what still arrives would destroy the answer on its way
+            inflow.break_off("the answer was complete before the request")
+            self._linger()
+            return
         self.is_ending = True
         self._drop_waiting()
         self.receive_by = NEVER
@@ -321,6 +502,7 @@ class Connection(asyncio.Protocol):
             self.host.dispatcher.answer_unavailable(request, "the site is closing")
             if task is not None:
                 task.cancel()
+            request.break_off()
         self.close()
 
     def abort(self) -> None:
@@ -348,10 +530,18 @@ class Connection(asyncio.Protocol):
         phase = self.receiver.phase
         if self.is_ending or not phase:
             self.close()
-        elif not self.is_reading:  # it is we who do not listen
+        elif not self.is_reading or self.receiver.expects:  # it is we who do not listen
             self.receive_by = now + self.host.limits.body_s
+        elif phase == BODY and (due := self._body_due()) > now:
+            self.receive_by = due
         else:
             self._stop_reading_requests(
                 Refused(408, "slow-header" if phase == HEAD else "slow-body")
             )
             self._have_turn()
+
+    def _body_due(self) -> float:
+        """Return until when a body may take: what has arrived earns it time, up to the limit."""
+        limits = self.host.limits
+        earned_s = self.receiver.unparsed / limits.rate if limits.rate else limits.body_s
+        return self.since + min(limits.grace_s + earned_s, limits.body_s)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import structlog
 
 from piped.engine.journey import journey, journey_text
 from piped.errors import Unavailable
-from piped.providers.web.failures import retry_after, status_of
+from piped.providers.web.failures import ErrorAnswer, NotTaken, answer_of, retry_after
 from piped.providers.web.pages import page, traceback_page
 from piped.providers.web.request import Request
-from piped.providers.web.routing import Router, Target
+from piped.providers.web.routing import Router
+from piped.providers.web.targets import Target
 
 log = structlog.get_logger("piped.web")
 
@@ -50,7 +51,7 @@ class Dispatcher:
         self.quiet_until = 0.0
 
     def dispatch(self, request: Request) -> None:
-        """Run the pipeline of a request: at once if it is synchronous, else in a task."""
+        """Have a request treated by what its path leads to."""
         token = journey.set(request.id)
         try:
             self._run(request)
@@ -59,26 +60,34 @@ class Dispatcher:
 
     def _run(self, request: Request) -> None:
         path = request._target.partition(b"?")[0].decode("latin-1")
-        target, request.postpath = self.router.find(path)
-        if target is None:
+        target = self.router.exact.get(path)
+        if target is not None:
+            request.prepath = path[1:].rstrip("/").split("/") if path != "/" else []
+        elif match := self.router.find(path):
+            target, request.prepath, request.postpath, request.params = match
+        elif path == "*":  # RFC 9110, 9.3.7: OPTIONS of the server itself
+            request.answer(b"", 204)
+            return
+        else:
             log.info("no such path", **self._facts(request))
             return self.answer(request, 404)
-        request.prepath = list(target.prepath)
-        request.deadline_s = target.deadline_s
+        request.deadline_s = target.rules.deadline_s
         try:
-            pipeline = target.pipeline.value
-            if pipeline.is_async:
-                request.treat_in(self.spawn(self._run_async(request, target, pipeline)))
-            else:
-                pipeline.now({"request": request})
+            target.endpoint.handle(request, target, self)
         except Exception as error:
-            self._fail(request, target, error)
+            self.fail(request, target, error)
 
-    async def _run_async(self, request: Request, target: Target, pipeline: Any) -> None:
+    def start(self, request: Request, target: Target, work: Coroutine[Any, Any, Any]) -> None:
+        """Treat a request in a task of the site, which ends with the client's leaving."""
+        request.treat_in(self.spawn(self._finish(request, target, work)))
+
+    async def _finish(
+        self, request: Request, target: Target, work: Coroutine[Any, Any, Any]
+    ) -> None:
         try:
-            await pipeline({"request": request})
+            await work
         except Exception as error:
-            self._fail(request, target, error)
+            self.fail(request, target, error)
         finally:
             request.take_task()
 
@@ -86,8 +95,15 @@ class Dispatcher:
         """Answer a request with an error page, unless it has been answered."""
         if request.is_finished:
             return
-        kind, body = page(status, request.id, request.headers.get("accept", ""))
-        self._send(request, status, kind, body, retry_after_s)
+        headers = [] if retry_after_s is None else [_retry_after(retry_after_s)]
+        self._answer(request, ErrorAnswer(status=status), headers)
+
+    def _answer(
+        self, request: Request, answer: ErrorAnswer, headers: Iterable[tuple[str, str]]
+    ) -> None:
+        accept = request.headers.get("accept", "")
+        made = answer.page() or page(answer.status, request.id, accept, answer.title)
+        self._send(request, answer.status, *made, headers)
 
     def answer_unavailable(
         self, request: Request, reason: str, retry_after_s: float = LATER_S
@@ -109,22 +125,26 @@ class Dispatcher:
         finally:
             journey.reset(token)
 
-    def _fail(self, request: Request, target: Target, error: Exception) -> None:
-        if isinstance(error, Unavailable) and not target.pipeline.is_ready:
+    def fail(self, request: Request, target: Target, error: Exception) -> None:
+        """Answer for what went wrong with a request, and log it."""
+        if isinstance(error, Unavailable) and not target.is_ready:
             self.answer_unavailable(request, str(error))
             return
-        status = status_of(error, target.errors)
-        if status == 503 and not request.is_finished:
-            later = retry_after(error) or LATER_S
-            self.answer_unavailable(request, f"{type(error).__name__}: {error}", later)
+        answer = answer_of(error, target.errors)
+        status, later = answer.status, retry_after(error)
+        if status == 503 and not request.is_finished and answer.is_plain:
+            self.answer_unavailable(request, f"{type(error).__name__}: {error}", later or LATER_S)
             return
         self._log(request, status, error)
         if request.is_finished:
             return
         if status >= 500 and self._may_debug(request):
             self._send(request, status, *traceback_page(status, request.id, error))
-        else:
-            self.answer(request, status, retry_after(error))
+            return
+        headers = [*error.headers] if isinstance(error, NotTaken) else []
+        if later is not None:
+            headers.append(_retry_after(later))
+        self._answer(request, answer, headers)
 
     def _log(self, request: Request, status: int, error: Exception) -> None:
         event = "request failed"
@@ -158,10 +178,12 @@ class Dispatcher:
         status: int,
         kind: str,
         body: bytes,
-        retry_after_s: float | None = None,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         request.reset_answer()
-        headers = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
-        if retry_after_s is not None:
-            headers.append(("retry-after", f"{math.ceil(retry_after_s)}"))
-        request.answer(body, status, kind, headers)
+        own = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+        request.answer(body, status, kind, [*own, *headers])
+
+
+def _retry_after(seconds: float) -> tuple[str, str]:
+    return "retry-after", f"{math.ceil(seconds)}"

@@ -1,13 +1,61 @@
-"""Which status an error is answered with."""
+"""What an error is answered with."""
 
 from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final
 
-from piped.errors import Problem, suggest
-from piped.spec import find_python
+import msgspec
+
+from piped.errors import PipedError, Problem, suggest
+from piped.spec import Meta, find_python, part
+from piped.spec.headers import CONTROL
+
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+
+
+class NotTaken(PipedError):
+    """Raised when a route does not take a request; header fields tell the client what to do."""
+
+    http_status: ClassVar[int]
+
+    def __init__(self, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self.headers = tuple(headers)
+        super().__init__(message)
+
+
+@part
+class ErrorAnswer:
+    """What an error is answered with: a status, and other words than those of the status."""
+
+    status: Annotated[int, Meta(description="The status, from 400 to 599.")]
+    title: Annotated[
+        str, Meta(description="What the page says, in place of the phrase of the status.")
+    ] = ""
+    body: Annotated[
+        str | list[Any] | dict[str, Any] | None,
+        Meta(description="The whole answer, in place of a page: text, or what becomes JSON."),
+    ] = None
+    content_type: Annotated[str, Meta(description="The type of the body, if not those.")] = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says no more than the status does."""
+        return not self.title and self.body is None
+
+    def page(self) -> tuple[str, bytes] | None:
+        """Return the content type and the bytes of the body, if there is one."""
+        if self.body is None:
+            return None
+        if isinstance(self.body, str):
+            return self.content_type or TEXT, self.body.encode()
+        return self.content_type or JSON, msgspec.json.encode(self.body)
+
+
+SERVER_ERROR: Final = ErrorAnswer(status=500)
 
 
 def kind_named(name: str) -> type[BaseException]:
@@ -22,24 +70,42 @@ def kind_named(name: str) -> type[BaseException]:
     return found
 
 
-def statuses(errors: Mapping[str, int]) -> dict[type[BaseException], int]:
-    """Return the exception types of a mapping of names to statuses."""
-    return {kind_named(name): status for name, status in errors.items()}
+def answers(errors: Mapping[str, int | ErrorAnswer]) -> dict[type[BaseException], ErrorAnswer]:
+    """Return the exception types of a mapping of names to statuses or answers."""
+    return {
+        kind_named(name): each if isinstance(each, ErrorAnswer) else ErrorAnswer(status=each)
+        for name, each in errors.items()
+    }
 
 
-def check_errors(errors: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield what is wrong with a mapping of exception names to statuses."""
-    for name, status in errors.items():
+def check_errors(errors: Mapping[str, int | ErrorAnswer]) -> Iterator[Problem]:
+    """Yield what is wrong with a mapping of exception names to statuses or answers."""
+    for name, answer in errors.items():
+        at = f"errors.{name}"
         try:
             kind_named(name)
         except ValueError as error:
             known = [each for each in dir(builtins) if each.endswith(("Error", "Exception"))]
             hint = suggest(name, known) if "." not in name else ""
             hint = hint if hint.startswith("did you mean") else ""
-            yield Problem("unknown-exception", f"errors: {error}", hint=hint)
+            yield Problem("unknown-exception", f"errors: {error}", hint=hint, at=at)
+        status = answer.status if isinstance(answer, ErrorAnswer) else answer
         if not 400 <= status <= 599:
             what = f"errors: expected a status from 400 to 599 for '{name}', got {status}"
-            yield Problem("wrong-value", what)
+            yield Problem("wrong-value", what, at=at)
+        if isinstance(answer, ErrorAnswer):
+            yield from _check_answer(answer, at)
+
+
+def _check_answer(answer: ErrorAnswer, at: str) -> Iterator[Problem]:
+    if answer.title and answer.body is not None:
+        yield Problem("wrong-value", "errors: expected 'title' or 'body', got both", at=at)
+    if answer.content_type and answer.body is None:
+        what = "errors: expected 'body' beside 'content_type', got none"
+        yield Problem("wrong-value", what, at=at)
+    if CONTROL.search(answer.content_type) or not answer.content_type.isascii():
+        what = f"errors: expected a type such as text/plain, got {answer.content_type!r}"
+        yield Problem("wrong-value", what, at=f"{at}.content_type")
 
 
 def retry_after(error: BaseException) -> float | None:
@@ -49,12 +115,14 @@ def retry_after(error: BaseException) -> float | None:
     return asked if is_number else None
 
 
-def status_of(error: BaseException, mapping: Mapping[type[BaseException], int]) -> int:
-    """Return the status of an error: its own ``http_status``, else the nearest type's, else 500."""
+def answer_of(
+    error: BaseException, mapping: Mapping[type[BaseException], ErrorAnswer]
+) -> ErrorAnswer:
+    """Return the answer of an error: its own ``http_status``, else the nearest type's, else 500."""
     own = getattr(error, "http_status", None)
     if isinstance(own, int) and 400 <= own <= 599:
-        return own
+        return ErrorAnswer(status=own)
     for kind in type(error).__mro__:
         if kind in mapping:
             return mapping[kind]
-    return 500
+    return SERVER_ERROR

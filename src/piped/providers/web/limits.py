@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from piped.providers.web.hosts import Hosts
+
 TARGET_BYTES: Final = 8 << 10
 """The longest target of a request; longer ones are answered 414."""
 
@@ -22,15 +24,24 @@ class Limits:
     header_bytes: int = 32 << 10
     fields: int = 100
     body_bytes: int = 1 << 20
+    first_byte_s: float = 5.0
     header_s: float = 10.0
+    handshake_s: float = 10.0
     body_s: float = 30.0
-    idle_s: float = 30.0
+    grace_s: float = 5.0  # in which a body or a reader may be slower than the rate
+    rate: int = 500  # bytes a second, on average
+    idle_s: float = 5.0
     stall_s: float = 30.0
     linger_s: float = 2.0
     owed_s: float = 5.0
     drain_s: float = 1.0
     pipelined: int = 16
+    requests: int = 1000  # of one connection
     connections: int = 1024
+    connections_of_peer: int = 64
+    in_flight: int = 256
+    shed_lag_s: float = float("inf")
+    hosts: Hosts | None = None  # None is any
 
 
 @dataclass(slots=True)
@@ -47,6 +58,10 @@ class Counters:
     second_answers: int = 0
     deadlines_missed: int = 0
     clients_left: int = 0
+    pauses: int = 0  # how often nothing was accepted, as there were enough connections
+    websockets: int = 0  # open now
+    messages_in: int = 0
+    messages_out: int = 0
 
     def refuse(self, rule: str) -> None:
         """Count a request or connection that broke a rule."""

@@ -40,28 +40,36 @@ def title_of(status: int) -> str:
         return "Error"
 
 
-def page(status: int, number: int, accept: str = "") -> tuple[str, bytes]:
+def wants_html(accept: str) -> bool:
+    """Tell whether a client would rather have HTML than JSON."""
+    before, html_type, _ = accept.lower().partition("text/html")
+    return bool(html_type) and "json" not in before
+
+
+def page(status: int, number: int, accept: str = "", title: str = "") -> tuple[str, bytes]:
     """Return the content type and the body of an error page.
 
     Args:
         status: The status of the answer.
         number: The number of the request; shown as the journey that its lines in the log bear.
         accept: What the client says that it takes.
+        title: What it says; the phrase of the status if there is none.
     """
-    if "text/html" in accept.lower():
-        return HTML, _html(status, number)
-    problem = {"status": status, "title": title_of(status), "id": journey_text(number)}
+    title = title or title_of(status)
+    if wants_html(accept):
+        return HTML, _html(status, title, number)
+    problem = {"status": status, "title": title, "id": journey_text(number)}
     return PROBLEM, msgspec.json.encode(problem)
 
 
 def traceback_page(status: int, number: int, error: BaseException) -> tuple[str, bytes]:
     """Return the content type and the body of a page that shows an error with its traceback."""
     lines = "".join(traceback.format_exception(error))
-    return HTML, _html(status, number, f"<pre>{html.escape(lines)}</pre>\n")
+    return HTML, _html(status, title_of(status), number, f"<pre>{html.escape(lines)}</pre>\n")
 
 
-def _html(status: int, number: int, more: str = "") -> bytes:
+def _html(status: int, title: str, number: int, more: str = "") -> bytes:
     text = _PAGE.format(
-        status=status, title=title_of(status), id=f"request {journey_text(number)}", more=more
+        status=status, title=html.escape(title), id=f"request {journey_text(number)}", more=more
     )
     return text.encode("utf-8", "backslashreplace")

@@ -1,39 +1,26 @@
-"""Bytes of a client in, whole requests out: llhttp parses, the limits and the gate are ours.
-
-The gate refuses what two servers could understand differently (RFC 9112, 6.1 and 11.2): a length
-beside a transfer coding, codings other than ``chunked``, no Host or two of them.
-"""
+"""Bytes of a client in, whole requests out: llhttp parses, the limits and the gate are ours."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Final
 
 import httptools
 
+from piped.providers.web.gate import FORBIDDEN_TRAILERS, GATED, NO_BODY, Refused, pass_gate
 from piped.providers.web.limits import TARGET_BYTES, Limits
 from piped.providers.web.request import Request
+from piped.providers.web.streams import Inflow
 
 NOTHING: Final = 0
 HEAD: Final = 1
 BODY: Final = 2
 
-GATED: Final = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
+CHUNK_BYTES: Final = 16
+"""What may surround the content of each chunk, on average: its size, and an extension seldom."""
 
-LENGTH_DIGITS: Final = 20
-
-CHUNKED_SIZE: Final = 8
-"""How many times as long as its content a chunked body may be."""
-
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
-
-
-class Refused(Exception):
-    """Raised when a request breaks a rule: it gets no pipeline but a status, and the end."""
-
-    def __init__(self, status: int, rule: str) -> None:
-        self.status, self.rule = status, rule
-        super().__init__(rule)
+OTHER_VERSIONS: Final = ("Invalid HTTP version", "Pause on PRI/Upgrade")
+"""What llhttp says of HTTP/1.2, and of the first words of HTTP/2."""
 
 
 class Receiver:
@@ -44,16 +31,26 @@ class Receiver:
     """
 
     __slots__ = (
+        "chunks",
+        "content",
+        "count",
+        "dropped",
+        "early",
         "expects",
         "fields",
         "framing",
         "gated",
         "header_bytes",
+        "host",
+        "inflow",
         "is_last",
         "is_replaying",
         "is_upgrading",
         "limits",
+        "max_body",
+        "max_body_of",
         "max_fields",
+        "open_inflow",
         "parser",
         "phase",
         "ready",
@@ -62,7 +59,6 @@ class Receiver:
         "request",
         "size",
         "stage",
-        "trailers",
         "unparsed",
     )
 
@@ -73,20 +69,30 @@ class Receiver:
         self.ready: list[Request] = []
         self.refused: Refused | None = None
         self.request: Request | None = None
+        self.inflow: Inflow | None = None  # of a request that is treated while its body arrives
+        self.open_inflow: Callable[[Request], Inflow | None] = lambda _request: None
+        self.max_body = limits.body_bytes  # of the request whose body arrives
+        self.max_body_of: Callable[[bytes], int] = lambda _target: limits.body_bytes
         self.phase = NOTHING
         self.stage = 0  # counts the heads and bodies begun, so that each has its own time
         self.remaining = 0  # of a body whose length is known
-        self.size = self.trailers = self.unparsed = 0
+        self.size = self.unparsed = 0
+        self.dropped = 0  # fields that are counted, and never used
+        self.chunks = self.content = 0
+        self.count = 0  # of requests
+        self.host: tuple[bytes, bytes] | None = None  # the field that was let through last
         self.fields: list[tuple[bytes, bytes]] = []
         self.gated: list[tuple[bytes, bytes]] = []
         self.framing = b""
         self.expects = False  # the client waits for a word before it sends the body
         self.is_last = self.is_upgrading = self.is_replaying = False
+        self.early: bytearray | None = None  # what follows a proposal of WebSocket
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take some bytes."""
         parser, stage = self.parser, self.stage
         if parser is None:
+            self._keep_early(data)
             return
         rest: bytes | bytearray | None = None
         try:
@@ -101,17 +107,23 @@ class Receiver:
             if not isinstance(error.__context__, Refused):
                 raise
             self.refused = error.__context__
-        except httptools.HttpParserError:
-            self.refused = Refused(400, "malformed")
+        except httptools.HttpParserError as error:
+            is_other = str(error) in OTHER_VERSIONS  # RFC 9110, 15.6.6
+            self.refused = Refused(505, "version") if is_other else Refused(400, "malformed")
+        if self.refused is not None:
+            self.parser = None  # it must not be fed again
         if self.is_last:  # what follows the last request is nobody's business
             self.refused = None
         if rest is not None:  # not inside the handler, where a refusal's context would be lost
-            self._ignore_upgrade(rest)
+            if self._proposes_websocket():
+                self._await_session(rest)
+            else:
+                self._ignore_upgrade(rest)
 
     def close(self) -> None:
         """Let go of the parser, which holds this object in a circle."""
         self.parser = None
-        self.request = None
+        self.request = self.inflow = None
 
     def _count_unparsed(self, size: int) -> None:
         """Bound what the parser keeps or skips without telling: half a field, chunk extensions."""
@@ -119,11 +131,10 @@ class Receiver:
         limits = self.limits
         if self.phase == HEAD and self.unparsed > limits.header_bytes:
             raise Refused(431, "header-too-large")
-        if (
-            self.phase == BODY
-            and self.unparsed > CHUNKED_SIZE * limits.body_bytes + limits.header_bytes
-        ):
-            raise Refused(413, "body-too-large")
+        # RFC 9112, 7.1.1: chunk extensions must not be a way to keep a server busy.
+        allowed = self.content + CHUNK_BYTES * self.chunks + limits.header_bytes
+        if self.phase == BODY and self.unparsed > allowed:
+            raise Refused(400, "chunk-extensions")
 
     # Called by the parser, in this order.
 
@@ -136,7 +147,7 @@ class Receiver:
         self.fields = request._fields
         self.phase = HEAD
         self.stage += 1
-        self.size = self.trailers = self.unparsed = 0
+        self.size = self.dropped = self.unparsed = self.chunks = self.content = 0
         self.gated = []
 
     def on_url(self, url: bytes) -> None:
@@ -154,12 +165,17 @@ class Receiver:
         self.size += len(name) + len(value) + 4
         fields = self.fields
         if self.phase != HEAD:
-            self.trailers += 1  # a trailer is counted, and never used
-        if self.size > self.header_bytes or len(fields) + self.trailers >= self.max_fields:
+            self.dropped += 1
+        if self.size > self.header_bytes or len(fields) + self.dropped >= self.max_fields:
             raise Refused(431, "header-too-large")
-        if self.phase != HEAD:
-            return
         name = name.lower()
+        if self.phase != HEAD:
+            if name in FORBIDDEN_TRAILERS:
+                raise Refused(400, "trailer")
+            return
+        if b"_" in name:  # CGI and WSGI take it for a hyphen: it could stand in for another field
+            self.dropped += 1
+            return
         fields.append((name, value))
         if name in GATED:
             self.gated.append((name, value))
@@ -171,7 +187,9 @@ class Receiver:
             return
         version = parser.get_http_version()
         request.method = parser.get_method().decode()
-        request.is_kept_alive = parser.should_keep_alive()
+        self.count += 1
+        is_last = self.count >= self.limits.requests
+        request.is_kept_alive = parser.should_keep_alive() and not is_last
         request.is_old = version == "1.0"
         if not request.is_old and version != "1.1":
             raise Refused(505, "version")
@@ -180,17 +198,28 @@ class Receiver:
         self.phase = BODY
         self.stage += 1
         self.unparsed = 0
+        if self.framing and (self.remaining or self.framing.startswith(b"t")):
+            self.inflow = request._inflow = self.open_inflow(request)
+            if self.inflow is not None:
+                self.ready.append(request)
+
+    def on_chunk_header(self) -> None:
+        self.chunks += 1
 
     def on_body(self, data: bytes) -> None:
         request = self.request
         if request is None:
             return
         self.expects = False
+        if self.inflow is not None:
+            self._put(self.inflow, data)
+            return
         if not request._body:
             request._body = bytearray()
-        if len(request._body) + len(data) > self.limits.body_bytes:
+        if len(request._body) + len(data) > self.max_body:
             raise Refused(413, "body-too-large")
         request._body += data
+        self.content += len(data)
         self.remaining -= len(data)
 
     def on_message_complete(self) -> None:
@@ -201,60 +230,68 @@ class Receiver:
         self.phase = NOTHING
         self.expects = False
         self.is_last = not request.is_kept_alive
-        self.ready.append(request)
+        inflow, self.inflow = self.inflow, None
+        if inflow is None:
+            self.ready.append(request)
+        else:
+            inflow.end()
 
-    # The gate.
+    def _put(self, inflow: Inflow, data: bytes) -> None:
+        self.content += len(data)
+        if self.content > self.max_body:
+            raise Refused(413, "body-too-large")
+        self.remaining -= len(data)
+        inflow.put(data)
 
     def _pass_gate(self, request: Request) -> None:
-        if request.method == "CONNECT":
-            raise Refused(405, "method")
-        hosts = [value for name, value in self.gated if name == b"host"]
-        if len(hosts) > 1 or (not hosts and not request.is_old):
-            raise Refused(400, "host")
-        if hosts and not _HOST.fullmatch(hosts[0]):
-            raise Refused(400, "host")
-        if not request._target.startswith(b"/") or b"#" in request._target:
-            self._read_target(request, hosts)
-        self.framing, self.remaining = b"", 0
-        if len(self.gated) > len(hosts):
-            self._pass_framing(request)
-
-    def _pass_framing(self, request: Request) -> None:
-        lengths, codings, expectations = (
-            [value for name, value in self.gated if name == wanted]
-            for wanted in (b"content-length", b"transfer-encoding", b"expect")
+        gated = self.gated
+        is_usual = (
+            len(gated) == 1
+            and gated[0] == self.host
+            and not request.is_old
+            and request.method != "CONNECT"
+            and request._target.startswith(b"/")
+            and b"#" not in request._target
         )
-        if codings and (request.is_old or [each.lower() for each in codings] != [b"chunked"]):
-            raise Refused(400, "framing")
-        if lengths and len(lengths[0]) > LENGTH_DIGITS:  # Python refuses to read 4300 of them
-            raise Refused(400, "framing")
-        if lengths and int(lengths[0]) > self.limits.body_bytes:
-            raise Refused(413, "body-too-large")
-        if codings:
-            self.framing = b"transfer-encoding: chunked\r\n"
-        elif lengths:
-            self.remaining = int(lengths[0])
-            self.framing = b"content-length: %d\r\n" % self.remaining
-        if expectations and not request.is_old:
-            if [each.lower() for each in expectations] != [b"100-continue"]:
-                raise Refused(417, "expectation")
-            self.expects = bool(codings or self.remaining)
+        framing = NO_BODY if is_usual else pass_gate(request, gated, self.limits)
+        if not is_usual:
+            self.host = next((each for each in gated if each[0] == b"host"), None)
+        self.framing, self.remaining, self.expects = framing
+        if self.framing:
+            self.max_body = self.max_body_of(request._target)
+            if self.remaining > self.max_body:
+                raise Refused(413, "body-too-large")
 
-    def _read_target(self, request: Request, hosts: list[bytes]) -> None:
-        """Bring an absolute target (RFC 9112, 3.2.2) into its usual form."""
-        target = request._target = request._target.partition(b"#")[0]
-        if target.startswith(b"/") or target == b"*":
+    def _proposes_websocket(self) -> bool:
+        request = self.request
+        if request is None or request.method != "GET" or request.is_old:
+            return False
+        if self.remaining or self.framing.startswith(b"t"):
+            return False
+        proposed = (value for name, value in self.fields if name == b"upgrade")
+        return any(
+            each.strip().lower() == b"websocket" for value in proposed for each in value.split(b",")
+        )
+
+    def _await_session(self, rest: bytes | bytearray) -> None:
+        """Take the request as the last of HTTP: what follows is for the session, if there is one.
+
+        A client must not send it before it is answered (RFC 6455, 4.1), so it is little.
+        """
+        request = self.request
+        if request is None:
             return
-        scheme, found, rest = target.partition(b"://")
-        authority, slash, path = rest.partition(b"/")
-        if not slash:
-            authority, question, query = rest.partition(b"?")
-            path = question + query
-        if not found or scheme.lower() not in (b"http", b"https"):
-            raise Refused(400, "target")
-        if hosts and authority.lower() != hosts[0].lower():
-            raise Refused(400, "host")
-        request._target = b"/" + path
+        request.is_upgrade, request.is_kept_alive, self.is_upgrading = True, False, False
+        self.on_message_complete()
+        self.parser, self.early = None, bytearray()
+        self._keep_early(rest)
+
+    def _keep_early(self, data: bytes | bytearray) -> None:
+        if self.early is None:
+            return
+        self.early += data
+        if len(self.early) > self.limits.header_bytes:
+            self.early, self.refused = None, Refused(400, "early-data")
 
     def _ignore_upgrade(self, rest: bytes | bytearray) -> None:
         """Go on as if no other protocol had been proposed, as RFC 9110, 7.8 allows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -14,6 +14,7 @@ from piped.errors import BatonError
 from piped.providers.web.arguments import Args, BadRequest, read_fields
 from piped.providers.web.headers import Headers, header_line
 from piped.providers.web.limits import ANSWER_BYTES, Counters
+from piped.providers.web.streams import ClientLeft, Inflow, Outflow
 
 
 class Way(Protocol):
@@ -21,7 +22,20 @@ class Way(Protocol):
 
     counters: Counters
 
-    def respond(self, request: Request, body: bytes) -> None: ...
+    def respond(self, request: Request, body: bytes) -> None:
+        """Send a whole answer."""
+
+    def begin(self, request: Request, length: int | None) -> Outflow:
+        """Begin an answer in pieces; its length is None where nobody knows it yet."""
+
+    def end(self, request: Request) -> None:
+        """End an answer in pieces."""
+
+    def cut(self, request: Request) -> None:
+        """Give up an answer in pieces, so that the client sees that it is not whole."""
+
+    def hand_over(self, heir: Any, head: bytes) -> bool:
+        """Switch protocols: the connection belongs to another one from now on."""
 
 
 class Request:
@@ -38,6 +52,8 @@ class Request:
         "_counters",
         "_fields",
         "_headers",
+        "_inflow",
+        "_outflow",
         "_path",
         "_status",
         "_target",
@@ -52,15 +68,22 @@ class Request:
         "is_finished",
         "is_kept_alive",
         "is_old",
+        "is_upgrade",
         "method",
+        "params",
         "postpath",
         "prepath",
+        "scheme",
+        "user",
     )
 
     def __init__(self) -> None:
         self.id = new_journey()
         self.method = ""
         self.client_ip = ""
+        self.scheme = "http"  # or https
+        self.params: dict[str, Any] = {}  # those of the path
+        self.user = ""  # who asks, where the route wants to know
         self.prepath: list[str] = []
         self.postpath: list[str] = []
         self.deadline_s = 30.0
@@ -68,12 +91,15 @@ class Request:
         self.is_disconnected = False
         self.is_kept_alive = False
         self.is_old = False  # of HTTP/1.0
+        self.is_upgrade = False  # proposes WebSocket, and is the last of HTTP if that is accepted
         self.answer_lines: list[tuple[str, bytes]] = []
         self._args: Args | None = None
         self._body: bytes | bytearray = b""
         self._counters: Counters | None = None
         self._fields: list[tuple[bytes, bytes]] = []
         self._headers: Headers | None = None
+        self._inflow: Inflow | None = None
+        self._outflow: Outflow | None = None
         self._path: str | None = None
         self._status = 200
         self._target = b""
@@ -124,8 +150,31 @@ class Request:
         return self._args
 
     def body(self) -> bytes:
-        """Return the body as it was sent."""
-        return bytes(self._body)
+        """Return the body as it was sent.
+
+        Raises:
+            BatonError: It comes in pieces: the route says ``stream_body``.
+        """
+        return bytes(self._whole_body())
+
+    def _whole_body(self) -> bytes | bytearray:
+        if self._inflow is not None:
+            raise BatonError("the body of this request comes in pieces: read request.stream()")
+        return self._body
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body in pieces, as they arrive where the route says ``stream_body``.
+
+        Raises:
+            ClientLeft: The client left, or broke a rule, before the body was complete.
+        """
+        inflow = self._inflow
+        if inflow is None:
+            if self._body:
+                yield bytes(self._body)
+            return
+        while piece := await inflow.take():
+            yield piece
 
     def text(self) -> str:
         """Return the body as text.
@@ -134,7 +183,7 @@ class Request:
             BadRequest: It is not UTF-8.
         """
         try:
-            return self._body.decode()
+            return self._whole_body().decode()
         except UnicodeDecodeError as error:
             raise BadRequest(f"the body is not UTF-8: {error}") from error
 
@@ -145,7 +194,7 @@ class Request:
             BadRequest: It is no JSON.
         """
         try:
-            return msgspec.json.decode(self._body)
+            return msgspec.json.decode(self._whole_body())
         except (ValueError, RecursionError) as error:
             raise BadRequest(f"the body is not JSON: {error}") from error
 
@@ -192,7 +241,12 @@ class Request:
         self._written += content
 
     def finish(self) -> bool:
-        """Send the answer; tell whether this was the first, and somebody was there to get it."""
+        """Send the answer; tell whether this was the first, and somebody was there to get it.
+
+        An answer in pieces ends with it.
+        """
+        if self._outflow is not None:
+            return self._finish_stream()
         return self._finish(b"" if self._written is None else bytes(self._written))
 
     def _finish(self, body: bytes) -> bool:
@@ -234,6 +288,98 @@ class Request:
         self.write(body)
         return self.finish()
 
+    def start(
+        self,
+        status: int | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        content_type: str | None = None,
+        length: int | None = None,
+    ) -> bool:
+        """Begin an answer whose body comes in pieces; tell whether it was the first.
+
+        What was written before comes first. The answer is given up, and the connection ends, when
+        the tasks that began it are over without ``finish``.
+
+        Args:
+            status: The status, from 200 to 599; the one that was set if there is none.
+            headers: More header fields.
+            content_type: The header field of that name.
+            length: How many bytes all pieces have together, where that is known.
+        """
+        way = self._way
+        if self.is_finished or way is None:
+            return self._finish(b"")
+        if status is not None:
+            self.status = status
+        if content_type is not None:
+            self.set_header("content-type", content_type)
+        for name, value in headers:
+            self.add_header(name, value)
+        self.is_finished = True
+        self._outflow = way.begin(self, length)
+        if self._written:
+            self._outflow.put(bytes(self._written))
+            self._written = None
+        tasks = (self._task, asyncio.current_task())
+        self._give_up_after({each for each in tasks if each is not None})
+        return True
+
+    def _give_up_after(self, tasks: set[asyncio.Task[Any]]) -> None:
+        def end(task: asyncio.Task[Any]) -> None:
+            tasks.discard(task)
+            if not tasks:
+                self.break_off()
+
+        for task in tuple(tasks):
+            task.add_done_callback(end)
+
+    async def send(self, piece: bytes | bytearray | memoryview) -> None:
+        """Send a piece of an answer that was begun, as soon as the client reads.
+
+        Raises:
+            BatonError: None was begun, it is no bytes, or the answer gets longer than it should.
+            ClientLeft: The client is gone.
+        """
+        if not isinstance(piece, bytes | bytearray | memoryview):
+            raise BatonError(f"expected bytes, got {type(piece).__name__}")
+        outflow = self._outflow
+        if outflow is None:
+            if self.is_disconnected:
+                raise ClientLeft("the client has left")
+            raise BatonError("expected a request whose answer was begun, and has not ended")
+        await outflow.send(bytes(piece))
+
+    def _finish_stream(self) -> bool:
+        way = self._way
+        assert way is not None
+        self._way = self._task = self._outflow = None
+        way.end(self)
+        return True
+
+    def break_off(self) -> None:
+        """Give up an answer that was begun: its client sees that it is not whole."""
+        way, outflow = self._way, self._outflow
+        if way is not None and outflow is not None:
+            self._way = self._outflow = None
+            outflow.break_off()
+            way.cut(self)
+
+    def hand_over(self, heir: asyncio.Protocol, head: bytes) -> bool:
+        """Answer that the protocol is switched, and leave the connection to the other one.
+
+        Tell whether this was the first answer, and somebody was there to get it.
+
+        Args:
+            heir: The other protocol, with the methods by which a site looks after a connection.
+            head: The header fields of that answer, but for the date.
+        """
+        way = self._way
+        if self.is_finished or way is None:
+            return False
+        self.is_finished = True
+        self._way = self._task = self._written = None
+        return way.hand_over(heir, head)
+
     def reset_answer(self) -> None:
         """Forget what was set and written for the answer so far."""
         self._status, self._written, self.answer_lines = 200, None, []
@@ -251,6 +397,11 @@ class Request:
         """Be told that the client is gone: no answer is needed, and the pipeline is cancelled."""
         self.is_finished = self.is_disconnected = True
         self._way = self._written = None
+        outflow, self._outflow = self._outflow, None
+        if outflow is not None:
+            outflow.break_off()
+        if self._inflow is not None:
+            self._inflow.break_off("the client left before its request was complete")
         if (task := self.take_task()) is not None:
             task.cancel()
 

@@ -1,97 +1,17 @@
-"""The routing tree of a site: path segments, and which pipeline a path belongs to."""
+"""The routing tree of a site as it is used: from a path to its target."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
-from piped.document.nodes import Mapping as MappingNode
-from piped.document.nodes import Node, plain
-from piped.errors import Problem
-from piped.providers.web.failures import check_errors, statuses
-from piped.spec import INVALID, Decoder, Dependency, Duration, Meta, part
-
-CONFIG: Final = "__config__"
-
-
-@part
-class RouteConfig:
-    """What a path of a site does."""
-
-    processor: Annotated[
-        Dependency[Any] | None, Meta(description="The pipeline for exactly this path.")
-    ] = None
-    no_resource_processor: Annotated[
-        Dependency[Any] | None,
-        Meta(description="The pipeline for everything below that nothing deeper takes."),
-    ] = None
-    errors: Annotated[
-        dict[str, int],
-        Meta(description="Statuses of exceptions here and below, as in {ValueError: 400}."),
-    ] = field(default_factory=dict)
-    deadline: Annotated[
-        Duration | None, Meta(description="How long an answer may take, here and below.")
-    ] = None
-
-    def check(self) -> Iterable[Problem]:
-        yield from check_errors(self.errors)
-
-
-@part
-class Route:
-    """A node of the routing tree: nested mappings are path segments, ``__config__`` says more."""
-
-    children: dict[str, Route] = field(default_factory=dict, init=False)
-    config: RouteConfig = field(default_factory=RouteConfig, init=False)
-
-    @classmethod
-    def __read__(cls, node: Node, decoder: Decoder, at: str) -> Any:
-        """Return the tree that a mapping describes, or INVALID; its keys are the user's own."""
-        if not isinstance(node, MappingNode):
-            what = f"expected a mapping of path segments, got {plain(node)!r}"
-            decoder.problems.append(Problem("wrong-value", what, node.place, at))
-            return INVALID
-        route, is_valid = cls(), True
-        for key, entry in node.items():
-            below = f"{at}.{key}"
-            child: Any
-            if key == CONFIG:
-                child = route.config = decoder.value(RouteConfig, entry.node, below)
-            elif problem := _problem_of(key):
-                decoder.problems.append(problem.located(entry.key_place, below))
-                child = INVALID
-            else:
-                child = route.children[_segment(key)] = cls.__read__(entry.node, decoder, below)
-            is_valid = is_valid and child is not INVALID
-        return route if is_valid else INVALID
-
-
-def _segment(key: Any) -> str:
-    if key is None:
-        return ""
-    return str(key).lower() if isinstance(key, bool) else str(key)
-
-
-def _problem_of(key: Any) -> Problem | None:
-    name = _segment(key)
-    if name not in ("", ".", "..") and "/" not in name:
-        return None
-    parts = [each for each in name.split("/") if each]
-    hint = f"nest them: {': {'.join(parts)}: ...{'}' * (len(parts) - 1)}" if parts[1:] else ""
-    what = f"expected one segment of a path, got {'null' if key is None else repr(key)}"
-    return Problem("wrong-value", what, hint=hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a path leads: a pipeline, and the rules for its errors and its deadline."""
-
-    pipeline: Dependency[Any]
-    errors: Mapping[type[BaseException], int]
-    deadline_s: float
-    prepath: tuple[str, ...]
+from piped.providers.web.auth import Auth, Guard, GuardedEndpoint
+from piped.providers.web.failures import ErrorAnswer, answers
+from piped.providers.web.patterns import KINDS, RANK, REST, NoMatch, Pattern, read_pattern
+from piped.providers.web.routes import Route, RouteConfig
+from piped.providers.web.targets import Endpoint, Match, Rules, Target
 
 
 @dataclass(slots=True)
@@ -99,74 +19,143 @@ class Branch:
     """A compiled node of the tree."""
 
     children: dict[str, Branch]
+    patterns: list[tuple[Pattern, Branch]]  # in the order in which they are tried
     target: Target | None  # for the node itself
     rest: Target | None  # for what is below it
 
 
 class Router:
-    """Finds the target of a path."""
+    """Finds the target of a path.
 
-    __slots__ = ("_exact", "root")
+    ``exact`` has those of paths without parameters, as they are mostly sent; all others, and those
+    too, are found by ``find``.
+    """
 
-    def __init__(self, route: Route, errors: Mapping[str, int], deadline_s: float) -> None:
-        self._exact: dict[str, Target] = {}
-        self.root = self._compile(route, statuses(errors), deadline_s, ())
+    __slots__ = ("_has_sizes", "_has_streams", "exact", "root", "rules")
 
-    def _compile(
+    def __init__(
         self,
         route: Route,
-        errors: Mapping[type[BaseException], int],
+        errors: Mapping[str, int | ErrorAnswer],
         deadline_s: float,
-        prepath: tuple[str, ...],
-    ) -> Branch:
-        config = route.config
-        errors = {**errors, **statuses(config.errors)}
-        deadline_s = deadline_s if config.deadline is None else config.deadline
-        target, rest = (
-            None if each is None else Target(each, errors, deadline_s, prepath)
-            for each in (config.processor, config.no_resource_processor)
-        )
-        if target is not None and not any("%" in each for each in prepath):
-            path = "/" + "/".join(prepath)
-            self._exact[path] = self._exact[path.rstrip("/") + "/"] = target
-        children = {
-            name: self._compile(child, errors, deadline_s, (*prepath, name))
-            for name, child in route.children.items()
-        }
-        return Branch(children, target, rest)
+        auth: Auth | None = None,
+    ) -> None:
+        self.exact: dict[str, Target] = {}
+        self.rules = Rules(deadline_s, None, answers(errors), auth and auth.below(None))
+        self.root = self._compile(route, self.rules, ())
+        targets = [*self.targets()]
+        self._has_sizes = any(each.rules.max_body is not None for each in targets)
+        self._has_streams = any(each.stream_body for each in targets)
 
-    def deadlines(self) -> Iterable[float]:
-        """Yield the deadline of each target."""
+    def _compile(self, route: Route, rules: Rules, prepath: tuple[str, ...]) -> Branch:
+        config = route.config
+        rules = _below(rules, config)
+        guard = None if rules.auth is None else Guard(rules.auth)
+        path = "/" + "/".join(prepath)
+
+        def target_of(endpoint: Endpoint | None) -> Target | None:
+            if endpoint is None:
+                return None
+            guarded = endpoint if guard is None else GuardedEndpoint(guard, endpoint)
+            return Target(path, guarded, rules, config.pipelines(), config.stream_body)
+
+        target, rest = map(target_of, (config.endpoint(), config.endpoint_below()))
+        if target is not None and not any("%" in each or "{" in each for each in prepath):
+            self.exact[path] = self.exact[path.rstrip("/") + "/"] = target
+        children, patterns = {}, []
+        for name, child in route.children.items():
+            branch = self._compile(child, rules, (*prepath, name))
+            if pattern := read_pattern(name):
+                patterns.append((pattern, branch))
+            else:
+                children[name] = branch
+        patterns.sort(key=lambda each: RANK[each[0].kind])
+        return Branch(children, patterns, target, rest)
+
+    def targets(self) -> Iterator[Target]:
+        """Yield every target of the tree."""
         branches = [self.root]
         while branches:
             branch = branches.pop()
-            yield from (each.deadline_s for each in (branch.target, branch.rest) if each)
+            yield from (each for each in (branch.target, branch.rest) if each)
             branches += branch.children.values()
+            branches += (each for _, each in branch.patterns)
 
-    def find(self, path: str) -> tuple[Target | None, list[str]]:
-        """Return the target of a path as it was sent, and the segments beyond its node."""
-        exact = self._exact.get(path)
-        if exact is not None:
-            return exact, []
+    def deadlines(self) -> Iterator[float]:
+        """Yield the deadline of each target."""
+        return (each.deadline_s for each in self.targets())
+
+    def max_body_of(self, uri: bytes, usual: int) -> int:
+        """Return how large the body of a request may be: as usual, if its route says no more."""
+        target = self._target_of(uri) if self._has_sizes else None
+        size = None if target is None else target.rules.max_body
+        return usual if size is None else size
+
+    def streams_body_of(self, uri: bytes) -> bool:
+        """Tell whether a request is treated while its body arrives."""
+        target = self._target_of(uri) if self._has_streams else None
+        return target is not None and target.stream_body
+
+    def _target_of(self, uri: bytes) -> Target | None:
+        match = self.find(uri.partition(b"?")[0].decode("latin-1"))
+        return None if match is None else match.target
+
+    def find(self, path: str) -> Match | None:
+        """Return what a path leads to that is as it was sent."""
         if not path.startswith("/"):
-            return None, []
+            return None
         segments = [unquote(each) for each in path[1:].split("/")]
         if segments[-1] == "":
             segments.pop()
         if any("/" in each or "\0" in each or each in (".", "..") for each in segments):
-            return None, []
-        return self._walk(segments)
+            return None
+        return _walk(self.root, segments, 0, {})
 
-    def _walk(self, segments: list[str]) -> tuple[Target | None, list[str]]:
-        branch, rest, depth = self.root, self.root.rest, 0
-        for index, segment in enumerate(segments):
-            below = branch.children.get(segment)
-            if below is None:
+
+def _below(rules: Rules, config: RouteConfig) -> Rules:
+    """Return the rules of a node below another."""
+    return Rules(
+        rules.deadline_s if config.deadline is None else config.deadline,
+        rules.max_body if config.max_body is None else config.max_body,
+        {**rules.errors, **answers(config.errors)},
+        rules.auth if config.auth is None else config.auth.below(rules.auth),
+    )
+
+
+def _walk(branch: Branch, segments: list[str], depth: int, params: dict[str, Any]) -> Match | None:
+    """Return what the segments from a depth on lead to: texts first, then patterns, then the rest.
+
+    No branch is visited twice, so a path costs no more than the tree has nodes.
+    """
+    if depth == len(segments):
+        if branch.target is not None:
+            return Match(branch.target, segments, [], params)
+    else:
+        child = branch.children.get(segments[depth])
+        found = None if child is None else _walk(child, segments, depth + 1, params)
+        for pattern, below in () if found else branch.patterns:
+            found = _walk_pattern(pattern, below, segments, depth, params)
+            if found is not None:
                 break
-            branch = below
-            if branch.rest is not None:
-                rest, depth = branch.rest, index + 1
-        else:
-            if branch.target is not None:
-                return branch.target, []
-        return rest, segments[depth:] if rest is not None else []
+        if found is not None:
+            return found
+    if branch.rest is None:
+        return None
+    return Match(branch.rest, segments[:depth], segments[depth:], params)
+
+
+def _walk_pattern(
+    pattern: Pattern, branch: Branch, segments: list[str], depth: int, params: dict[str, Any]
+) -> Match | None:
+    if pattern.kind == REST:
+        remaining = segments[depth:]
+        target = branch.target or branch.rest
+        if target is None or not all(remaining):
+            return None
+        params = {**params, pattern.name: "/".join(remaining)}
+        return Match(target, segments[:depth], remaining, params)
+    try:
+        value = KINDS[pattern.kind](segments[depth])
+    except NoMatch:
+        return None
+    return _walk(branch, segments, depth + 1, {**params, pattern.name: value})

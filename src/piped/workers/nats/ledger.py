@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from piped.workers.closed import Closed
 from piped.workers.frames import Answer, Back, Cancel, Died, Go, Started
 from piped.workers.ledger import MISSED_S, Ledger
-from piped.workers.parts import POISON_DEATHS, Closed, Part, Peer
+from piped.workers.parts import POISON_DEATHS, Part, Peer
 
 if TYPE_CHECKING:
     from piped.workers.nats.front import FrontLink
@@ -26,9 +27,10 @@ class _Closed(Closed):
     __slots__ = ()
 
     def note(self, id_: bytes, attempt: int, address: bytes, *, is_known: bool) -> None:
-        found = self._parts.get(id_)
-        if found is not None and (is_known or attempt not in found[1]):
-            found[1][attempt] = address
+        found = self._found(id_)
+        if found is not None and (is_known or attempt not in found[0]):
+            found[0][attempt] = address
+            self._young[id_] = found
 
 
 class NatsLedger(Ledger):
