@@ -332,7 +332,7 @@ async def test_what_the_server_has_lost_is_told(
         if is_cut:
             cut_in_half(tmp_path)
         await asyncio.to_thread(own.start)
-        await until(lambda: connection.is_connected)
+        await until(lambda: store._is_doubtful)
 
         with capture_logs() as logs:
             found = await store.take(9)
