@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import httpx
 import pytest
-import structlog
 
 from piped import ConfigError, Service
 from piped.app import UnknownPipeline
@@ -74,13 +73,6 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-@pytest.fixture(autouse=True)
-def lines() -> Iterator[list[Any]]:
-    """The lines of the log."""
-    with structlog.testing.capture_logs() as lines:
-        yield lines
-
-
 def server_of(service: Service, site: str = "site") -> Server:
     """Return the server of a site."""
     [found] = [e.brought for e in service.lives if e.provider.label == f"web.{site}" and e.brought]
@@ -90,6 +82,21 @@ def server_of(service: Service, site: str = "site") -> Server:
 
 def url_of(service: Service, site: str = "site") -> str:
     return server_of(service, site).url
+
+
+async def under_way(service: Service) -> asyncio.Event:
+    """Wait until a request is held, and return what lets it go on."""
+    [pending] = await service.call("pending", {})
+    await until(lambda: "held" in pending)
+    event: asyncio.Event = pending["held"]
+    return event
+
+
+async def left(service: Service, client: httpx.AsyncClient, url: str) -> None:
+    """Wait until only one site is there, and nobody listens where the other one was."""
+    await until(lambda: len([each for each in service.lives if each.provider.is_edge]) == 1)
+    with pytest.raises(httpx.ConnectError):
+        await client.get(url)
 
 
 def with_route(path: str, pipeline: str, text: str = SITE) -> str:
@@ -145,13 +152,12 @@ async def test_a_request_in_flight_ends_on_the_old_pipeline(write: Write) -> Non
         url = url_of(service)
         async with asyncio.TaskGroup() as group:
             held = group.create_task(client.get(f"{url}held"))
-            [pending] = await service.call("pending", {})
-            await until(lambda: "held" in pending)
+            go_on = await under_way(service)
             write(SITE.replace("value: old", "value: new"))
 
             await service.reload()
 
-            pending["held"].set()
+            go_on.set()
             assert (await held).text == "old"
         assert (await client.get(f"{url}held")).text == "new"
 
@@ -187,19 +193,16 @@ async def test_a_site_is_added_and_another_one_is_taken_away(write: Write) -> No
         assert (await client.get(url)).text == (await client.get(other)).text == "hello"
         async with asyncio.TaskGroup() as group:
             held = group.create_task(client.get(f"{url}held"))
-            [pending] = await service.call("pending", {})
-            await until(lambda: "held" in pending)
+            go_on = await under_way(service)
             write(moved)
 
             difference = await service.reload()
 
-            pending["held"].set()
+            go_on.set()
             assert (await held).text == "old"  # what the site had accepted, it answers
         assert difference == Difference(removed=("web.site",), unchanged=7)
         assert (await client.get(other)).text == "hello"
-        await until(lambda: len([each for each in service.lives if each.provider.is_edge]) == 1)
-        with pytest.raises(httpx.ConnectError):
-            await client.get(url)
+        await left(service, client, url)
 
 
 async def test_what_was_kept_is_compared_again(write: Write) -> None:
@@ -311,18 +314,15 @@ async def test_a_site_that_moves_listens_there_before_it_leaves_where_it_was(wri
         url = url_of(service)
         async with asyncio.TaskGroup() as group:
             held = group.create_task(client.get(f"{url}held"))
-            [pending] = await service.call("pending", {})
-            await until(lambda: "held" in pending)
+            go_on = await under_way(service)
             write(SITE.replace("port: 0", f"port: {free}"))
 
             await service.reload()
 
             assert (await client.get(f"http://127.0.0.1:{free}/")).text == "hello"
-            pending["held"].set()
+            go_on.set()
             assert (await held).text == "old"
-        await until(lambda: len([each for each in service.lives if each.provider.is_edge]) == 1)
-        with pytest.raises(httpx.ConnectError):
-            await client.get(url)
+        await left(service, client, url)
 
 
 GATES = '''\

@@ -105,11 +105,8 @@ class Service:
         Raises:
             ConfigError: The document has errors (that concern ``only``); all of them are in it.
         """
-        blueprint = blueprint_of(file, overrides)
-        errors = blueprint.errors if only is None else blueprint.errors_of(only)
-        if errors:
-            raise ConfigError(errors)
-        return cls(blueprint, only=only, is_debug=is_debug)
+        names = None if only is None else tuple(only)
+        return cls(_sound(file, overrides, names), only=names, is_debug=is_debug)
 
     async def __aenter__(self) -> Self:
         """Start everything.
@@ -156,7 +153,8 @@ class Service:
         """
         async with self._reloading:
             if blueprint is None:
-                blueprint = await self._read_again()
+                document, only = self.blueprint.document, self._plan.role.only
+                blueprint = await asyncio.to_thread(_sound, document.file, document.overrides, only)
             if self._closing_old is not None:
                 await asyncio.wait([self._closing_old])
             failed = {life.provider for life in self.lives if life.failure is not None}
@@ -171,14 +169,6 @@ class Service:
             counts |= {"removed": len(difference.removed), "unchanged": difference.unchanged}
             log.info("reloaded", **counts)
         return difference
-
-    async def _read_again(self) -> Blueprint:
-        document, only = self.blueprint.document, self._plan.role.only
-        blueprint = await asyncio.to_thread(blueprint_of, document.file, document.overrides)
-        errors = blueprint.errors if only is None else blueprint.errors_of(only)
-        if errors:
-            raise ConfigError(errors)
-        return blueprint
 
     async def _put(self, exchange: Exchange) -> None:
         before, self._plan = self._plan, exchange.new  # pipelines that are found by name are new
@@ -281,6 +271,17 @@ def blueprint_of(
     if isinstance(overrides, Mapping):
         overrides = [f"{path}: {_yaml(value)}" for path, value in overrides.items()]
     return draw(load(file, overrides), may_import=may_import)
+
+
+def _sound(
+    file: str | Path, overrides: Mapping[str, Any] | Iterable[str], only: tuple[str, ...] | None
+) -> Blueprint:
+    """Read a document, and raise ConfigError where it has errors that concern ``only``."""
+    blueprint = blueprint_of(file, overrides)
+    errors = blueprint.errors if only is None else blueprint.errors_of(only)
+    if errors:
+        raise ConfigError(errors)
+    return blueprint
 
 
 def _yaml(value: Any) -> str:

@@ -128,6 +128,14 @@ class Blueprint:
             ahead += (each for pipeline in pipelines for each in pipeline.dependencies())
         return needed
 
+    def calls(self) -> dict[str, set[str]]:
+        """Return the pipelines that each pipeline names."""
+        return {
+            name: {each.name.removeprefix("pipeline.") for each in pipeline.dependencies()}
+            & self.pipelines.keys()
+            for name, pipeline in self.pipelines.items()
+        }
+
     def needs_of_pipelines(self) -> dict[str, frozenset[str]]:
         """Return what each pipeline needs that is no pipeline, directly or not."""
         direct = {

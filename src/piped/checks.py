@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Set
-from collections.abc import Mapping as MappingOf
 from typing import TYPE_CHECKING, Any, Final
 
 from piped.blueprint import SECTIONS, Blueprint
@@ -138,7 +137,7 @@ def _unanswered(blueprint: Blueprint) -> Iterator[Problem]:
     """Yield the pipelines that get requests and have no step that could ever answer them."""
     if blueprint.broken:
         return
-    able = _able_to_answer(blueprint.pipelines)
+    able = _able_to_answer(blueprint)
     for unit in blueprint.units:
         for each in unit.asks():
             name = each.name.removeprefix("pipeline.")
@@ -150,13 +149,10 @@ def _unanswered(blueprint: Blueprint) -> Iterator[Problem]:
                 )
 
 
-def _able_to_answer(pipelines: MappingOf[str, Pipeline]) -> Set[str]:
+def _able_to_answer(blueprint: Blueprint) -> Set[str]:
     """Return the pipelines with a step that may answer, and those that lead to one."""
-    able = {name for name, each in pipelines.items() if _may_answer(each)}
-    calls = {
-        name: {dependency.name.removeprefix("pipeline.") for dependency in each.dependencies()}
-        for name, each in pipelines.items()
-    }
+    able = {name for name, each in blueprint.pipelines.items() if _may_answer(each)}
+    calls = blueprint.calls()
     while more := {name for name, called in calls.items() if not called.isdisjoint(able)} - able:
         able |= more
     return able

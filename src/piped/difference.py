@@ -64,7 +64,7 @@ def kept_of(old: Plan, new: Plan, failed: Set[Provider]) -> Kept:
             and _is_used_alike(other, unit)
         ):
             units[unit] = other
-    while stale := [each for each in units if _is_stale(each, new, units, pipelines)]:
+    while stale := [*_stale(new, units, pipelines)]:
         for unit in stale:
             del units[unit]
     return Kept(units, pipelines)
@@ -89,17 +89,16 @@ def _values(unit: Provider) -> dict[str, Any]:
     return {name: each for name, each in values.items() if not isinstance(each, Dependency)}
 
 
-def _is_stale(
-    unit: Provider,
-    new: Plan,
-    units: Mapping[Provider, Provider],
-    pipelines: Mapping[str, Pipeline],
-) -> bool:
-    """Tell whether processes that a unit has started do what only the old document says."""
-    copied = new.blueprint.needed_by(Dependency(name) for name in unit.copies())
+def _stale(
+    new: Plan, units: Mapping[Provider, Provider], pipelines: Mapping[str, Pipeline]
+) -> Iterator[Provider]:
+    """Yield the units whose processes do what only the old document says."""
     changed = {name for each in new.units if each not in units for name in each.offers()}
     changed |= {f"pipeline.{name}" for name in new.blueprint.pipelines if name not in pipelines}
-    return not copied.isdisjoint(changed)
+    for unit in units:
+        copied = new.blueprint.needed_by(Dependency(name) for name in unit.copies())
+        if not copied.isdisjoint(changed):
+            yield unit
 
 
 def difference_of(old: Plan, new: Plan, kept: Kept) -> Difference:
@@ -125,11 +124,7 @@ def _same_pipelines(old: Plan, new: Plan, was: Said, now: Said) -> dict[str, Pip
     """Return the old pipelines that are as they were, and call only such as are."""
     before = {each.name: each for each in old.pipelines}
     same = {name for name, text in now.pipelines.items() if was.pipelines.get(name) == text}
-    calls = {
-        each.name: {need.name.removeprefix("pipeline.") for need in each.dependencies()}
-        & new.blueprint.pipelines.keys()
-        for each in new.pipelines
-    }
+    calls = new.blueprint.calls()
     while different := {name for name in same if not calls[name] <= same}:
         same -= different
     return {name: before[name] for name in same}
@@ -143,7 +138,7 @@ def _texts_of_pipelines(plan: Plan) -> dict[str, Any]:
     for node in _below(section):
         nodes.setdefault(node.place, []).append(node)
     own = {
-        name: [frozen(node) for node in nodes.get(pipeline.graph.place, ())]
+        name: [_frozen(node) for node in nodes.get(pipeline.graph.place, ())]
         for name, pipeline in blueprint.pipelines.items()
     }
     texts = {}
@@ -177,11 +172,11 @@ def _texts_of_units(blueprint: Blueprint) -> dict[Provider, Any]:
         places = {unit.place for unit in units if unit.place is not None}
         for unit in units:
             own = {unit.place, None if node is None else node.place}
-            texts[unit] = NOTHING if node is None else frozen(node, places - own)
+            texts[unit] = NOTHING if node is None else _frozen(node, places - own)
     return texts
 
 
-def frozen(node: Node, without: Set[Place] = frozenset()) -> Any:
+def _frozen(node: Node, without: Set[Place] = frozenset()) -> Any:
     """Return what a node says, to be compared: places do not matter, but ``1`` is not ``true``.
 
     Args:
@@ -192,13 +187,13 @@ def frozen(node: Node, without: Set[Place] = frozenset()) -> Any:
         case Scalar():
             return type(node.value), node.value
         case Sequence():
-            items = (frozen(each, without) for each in node.items if each.place not in without)
+            items = (_frozen(each, without) for each in node.items if each.place not in without)
             return "list", *items
         case MappingNode():
             entries = [
                 (type(key), key, text)
                 for key, entry in node.items()
                 if entry.node.place not in without
-                and (text := frozen(entry.node, without)) is not NOTHING
+                and (text := _frozen(entry.node, without)) is not NOTHING
             ]
             return NOTHING if node.entries and not entries else ("mapping", *entries)

@@ -8,7 +8,7 @@ that was done is undone, and the old plan goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -16,11 +16,10 @@ from typing import Final
 import structlog
 
 from piped.difference import Kept
-from piped.engine import Pipeline
-from piped.engine.pipeline import Linked
+from piped.engine import link
 from piped.errors import PipedError
 from piped.resources import Life, Resource, Supervisor
-from piped.spec import PipelineName, Provider
+from piped.spec import Provider
 from piped.wiring import Follower, Plan, Resources, bind, followers_of
 
 OPEN_S: Final = 30.0
@@ -40,17 +39,7 @@ def merge(new: Plan, kept: Kept) -> None:
     blueprint.units = [same.get(each, each) for each in blueprint.units]
     blueprint.providers = {key: same.get(each, each) for key, each in blueprint.providers.items()}
     blueprint.pipelines.update(kept.pipelines)
-    for pipeline in new.pipelines:
-        if pipeline.name not in kept.pipelines:
-            _link(pipeline, kept)
-
-
-def _link(pipeline: Pipeline, kept: Kept) -> None:
-    """Have a new pipeline call old ones that are the same."""
-    for each in pipeline.dependencies():
-        old = kept.pipelines.get(each.name.removeprefix("pipeline."))
-        if old is not None and isinstance(each, PipelineName) and each.resource is not None:
-            each.resource = Linked(old)
+    link(blueprint.pipelines)
 
 
 @dataclass(slots=True)
@@ -101,8 +90,12 @@ class Exchange:
             await self._answered()
         for life in reversed(others):
             await self._close(life)
+        self._keep_only(self.new, self.now)
+
+    def _keep_only(self, plan: Plan, followers: Container[str]) -> None:
+        """Take away the resources that a plan does not need."""
         for name in [*self.resources]:
-            if name not in self.new.needed and name.removeprefix("pipeline.") not in self.now:
+            if name not in plan.needed and name.removeprefix("pipeline.") not in followers:
                 del self.resources[name]
 
     def _opening(self) -> list[Provider]:
@@ -124,9 +117,7 @@ class Exchange:
     async def _forget(self, added: Iterable[Follower]) -> None:
         for each in added:
             each.leave()
-        for name in [*self.resources]:
-            if name not in self.old.needed and name.removeprefix("pipeline.") not in self.before:
-                del self.resources[name]
+        self._keep_only(self.old, self.before)
 
     def _follow(self) -> None:
         """Let the names of pipelines lead to the new ones."""

@@ -107,7 +107,7 @@ def _callable(plan: Plan) -> set[str]:
     return found
 
 
-def needs_of(unit: Provider) -> Iterable[Dependency[Any]]:
+def _needs_of(unit: Provider) -> Iterable[Dependency[Any]]:
     """Return what a unit depends on in its present part."""
     return dependencies_of(unit) if unit.is_feeding else unit.requires()
 
@@ -126,7 +126,7 @@ def _in_starting_order(blueprint: Blueprint, units: list[Provider]) -> list[Prov
         if unit in order or unit in open_:
             return
         open_.append(unit)
-        for name in sorted(blueprint.needed_by(needs_of(unit), offers)):
+        for name in sorted(blueprint.needed_by(_needs_of(unit), offers)):
             if (other := offers.get(name)) in units and other is not None:
                 visit(other)
         open_.remove(unit)
@@ -142,7 +142,7 @@ def _in_starting_order(blueprint: Blueprint, units: list[Provider]) -> list[Prov
 
 def bind(units: Iterable[Provider], pipelines: Sequence[Pipeline], resources: Resources) -> None:
     """Lead every dependency to its resource, and compile the pipelines."""
-    dependencies = [each for unit in units for each in needs_of(unit)]
+    dependencies = [each for unit in units for each in _needs_of(unit)]
     for pipeline in pipelines:  # which know one another already
         own = pipeline.dependencies()
         dependencies += [each for each in own if not isinstance(each, PipelineName)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos.ledger import Ledger
 from tests.chaos.matrix import Run, row
-from tests.chaos.of_nats import over_nats
+from tests.chaos.of_nats import over_nats, restart
 from tests.chaos.proxy import proxy
 from tests.chaos.rig import Rig
 
@@ -104,13 +104,8 @@ async def disk_full(run: Run) -> list[str]:
 @row("34", "the NATS server is killed -9, and comes back; jobs")
 async def kill_server(run: Run) -> list[str]:
     async with over_nats(run, store=ALWAYS) as (rig, server):
-
-        async def fault() -> None:
-            await asyncio.to_thread(server.kill)
-            await asyncio.sleep(1.0)
-            await asyncio.to_thread(server.start)
-
-        jobs = await run.load(rig, fault, fault, kind=Jobs)
+        faults = [lambda: restart(server)] * 2
+        jobs = await run.load(rig, *faults, kind=Jobs)
         found = await undone(rig, jobs)
         told(run, rig, jobs)
         return found

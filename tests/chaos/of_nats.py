@@ -63,17 +63,18 @@ async def end_worker(run: Run) -> list[str]:
         return found + lost(ledger) + await rig.faults(ledger)
 
 
+async def restart(server: Server) -> None:
+    """Kill a server, and start it again a second later."""
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(1.0)
+    await asyncio.to_thread(server.start)
+
+
 @row("31", "the NATS server is killed -9, and comes back; a durable pool")
 async def kill_server(run: Run) -> list[str]:
     lasting = ("workers.math.durable:true", "workers.math.deadline:15s")
     async with over_nats(run, *lasting) as (rig, server):
-
-        async def fault() -> None:
-            await asyncio.to_thread(server.kill)
-            await asyncio.sleep(1.0)
-            await asyncio.to_thread(server.start)
-
-        ledger = await run.load(rig, fault, patience_s=20.0)
+        ledger = await run.load(rig, lambda: restart(server), patience_s=20.0)
         return lost(ledger) + await rig.faults(ledger)
 
 

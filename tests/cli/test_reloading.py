@@ -153,6 +153,23 @@ def test_workers_are_replaced_and_no_request_is_lost(
     assert process.stderr.count('"event":"asked"') == clients.answers.total()
 
 
+def test_a_pool_that_has_become_local_gets_a_socket_for_its_workers(
+    start: Processes, folder: Path, write: Write
+) -> None:
+    remote = f"deadline: 10s, transport: zmq, listen: 'ipc://{folder}/say'"
+    write(pooled(0).replace("deadline: 10s", remote))
+    process = start("run", "--spawn", "say", "service.yaml", cwd=folder)
+    url = process.url()
+    assert httpx.get(url, trust_env=False, timeout=PATIENCE_S).text == "v0"
+
+    write(pooled(1))
+    process.send(signal.SIGHUP)
+    told(process, "reloaded")
+
+    assert httpx.get(url, trust_env=False, timeout=PATIENCE_S).text == "v1"
+    assert process.terminated() == 0
+
+
 def test_a_reload_tells_what_has_changed(start: Processes, folder: Path, write: Write) -> None:
     write(SERVICE)
     process = start("run", "service.yaml", cwd=folder)

@@ -62,6 +62,7 @@ class Tree(Provider):
     leaf: Leaf | None = None
     leaves: list[Leaf] = field(default_factory=list)
     named: dict[str, Leaf] = field(default_factory=dict)
+    either: int | Leaf | list[Leaf] | None = None
 
 
 @provider("entries", entries="them")
@@ -165,6 +166,19 @@ def test_what_stands_where_a_list_or_a_mapping_of_parts_belongs_is_told_what_the
         "t.yaml:1:37: error[wrong-value]: expected mapping of names to mapping, got [1]\n"
         "    at: tree.named\n"
         "    hint: each leaf takes: size, wait",
+    ]
+
+
+def test_what_is_wrong_in_a_mapping_is_told_where_only_one_choice_takes_mappings() -> None:
+    assert told(Tree, "{either: {size: 1, wiat: 2s}}") == [
+        "t.yaml:1:20: error[unknown-parameter]: leaf has no parameter 'wiat'\n"
+        "    at: tree.either.wiat\n"
+        "    hint: did you mean 'wait'? known: size, wait"
+    ]
+    assert told(Tree, "{either: x}") == [
+        "t.yaml:1:10: error[wrong-value]:"
+        " expected int, mapping, list of mapping or null, got 'x'\n"
+        "    at: tree.either"
     ]
 
 

@@ -13,7 +13,7 @@ from piped.workers.parts import Part
 def part(number: int, *holders: bytes) -> Part:
     """Return a part that these have had, one after the other."""
     caller: Any = None
-    made = Part(number.to_bytes(16, "big"), "sum", b"1", 2.0, caller)
+    made = Part(number.to_bytes(16, "big"), "sum", b"1", 2.0, caller, 0.0)
     made.holders.update(enumerate(holders, 1))
     return made
 

@@ -30,7 +30,7 @@ from piped.workers.frames import (
     Who,
     Work,
 )
-from piped.workers.parts import Part
+from piped.workers.parts import Gathered, Part
 from tests.conftest import Clock, turn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("clock")]
@@ -91,6 +91,9 @@ class Pool:
 
     def submit(self, text: str = "x", deadline_s: float = 2.0) -> asyncio.Future[list[Any]]:
         return self.dispatcher.submit("sum", text.encode(), deadline_s)
+
+    def together(self, *texts: str) -> Gathered:
+        return self.dispatcher.submit_all([("sum", each.encode()) for each in texts], 2.0)
 
     def work(self, worker: bytes) -> list[Work]:
         return self.wire.all(worker, Work)
@@ -844,7 +847,7 @@ async def test_parts_that_are_sent_together_are_taken_all_or_none() -> None:
     pool = Pool(max_pending=2)
 
     with pytest.raises(QueueFull):
-        pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b"), ("sum", b"c")], 2.0)
+        pool.together("a", "b", "c")
 
     assert (pool.dispatcher.pending, pool.counters.refused) == (0, 3)
 
@@ -852,7 +855,7 @@ async def test_parts_that_are_sent_together_are_taken_all_or_none() -> None:
 async def test_one_future_has_the_results_of_all_parts_in_their_order() -> None:
     pool = Pool()
     worker = pool.hello(b"w", capacity=2)
-    together = pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b")], 2.0)
+    together = pool.together("a", "b")
 
     first, second = pool.work(worker)
     pool.answer(worker, second, "2")
@@ -864,7 +867,7 @@ async def test_one_future_has_the_results_of_all_parts_in_their_order() -> None:
 async def test_the_first_failure_of_parts_that_are_sent_together_is_that_of_all() -> None:
     pool = Pool()
     worker = pool.hello(b"w", capacity=3)
-    together = pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b"), ("sum", b"c")], 2.0)
+    together = pool.together("a", "b", "c")
 
     _, second, third = pool.work(worker)
     pool.answer(worker, third, "c", is_good=False)
@@ -880,7 +883,7 @@ async def test_the_first_failure_of_parts_that_are_sent_together_is_that_of_all(
 async def test_a_caller_that_gives_up_ends_what_is_left_of_its_parts() -> None:
     pool = Pool()
     worker = pool.hello(b"w", capacity=2)
-    together = pool.dispatcher.submit_all([("sum", b"a"), ("sum", b"b")], 2.0)
+    together = pool.together("a", "b")
     first, second = pool.work(worker)
 
     pool.answer(worker, first, "1")

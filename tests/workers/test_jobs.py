@@ -15,6 +15,7 @@ from piped.errors import BatonError, QueueFull
 from piped.workers.errors import AttemptsUsed, NeverRan, NoWorkers, PartSetAside, RemoteError
 from piped.workers.job_file import JobFile
 from piped.workers.jobs import Jobs
+from piped.workers.parts import Part
 from piped.workers.store import FileStore, Job, Limits, NotStored
 from tests.conftest import Clock
 
@@ -51,6 +52,13 @@ class Front:
         elif answer is not None:
             future.set_result(answer)
         return future
+
+
+def part(key: str) -> Part:
+    caller: Any = None
+    made = Part(b"", "sum", b"1", 2.0, caller, 0.0)
+    made.key = key
+    return made
 
 
 class Pipelines:
@@ -299,9 +307,9 @@ async def test_what_another_process_queues_is_noticed_within_a_second(
 
 async def test_a_part_that_killed_its_workers_is_kept(pool: Pool) -> None:
     async with pool.jobs() as jobs:
-        jobs.set_aside("sum", b"[1]", "json", "k", PartSetAside("2 workers died"), origin=5)
+        jobs.set_aside(part("k"), PartSetAside("2 workers died"))
         await until(lambda: jobs.counters.kept == 1)
-    jobs.set_aside("sum", b"[1]", "json", "late", PartSetAside("2 workers died"))
+    jobs.set_aside(part("late"), PartSetAside("2 workers died"))
 
     assert await pool.letters() == [
         ("k", 1, "piped.workers.errors.PartSetAside: 2 workers died"),
@@ -316,7 +324,7 @@ async def test_a_job_of_which_workers_die_is_one_letter(pool: Pool) -> None:
         await jobs.submit("sum", 1, key="a", then="done")
         await pool.front.came.get()
         error = PartSetAside("2 workers died")
-        jobs.set_aside("sum", b"1", "json", "a", error)
+        jobs.set_aside(part("a"), error)
         pool.front.futures[0].set_exception(error)
         await until(lambda: jobs.counters.buried == 1 and not jobs.running)
 
@@ -357,7 +365,7 @@ async def test_where_the_disk_refuses_it_is_told_and_tried_again(
 
     async with pool.jobs() as jobs:
         await jobs.submit("sum", 1, key="a")
-        jobs.set_aside("sum", b"1", "json", "k", PartSetAside("2 workers died"))
+        jobs.set_aside(part("k"), PartSetAside("2 workers died"))
         await until(lambda: jobs.counters.dropped == 1)
         await until(lambda: len(pool.front.calls) == 1)
         assert (jobs.counters.done, jobs.running) == (0, 1)

@@ -28,6 +28,7 @@ from piped.workers.store import (
     path_of,
 )
 from tests.providers.nats.conftest import Server, connected, shared
+from tests.workers.conftest import until_taken
 
 __all__ = ["shared"]
 
@@ -79,11 +80,7 @@ async def opened(
 
 async def coming(store: JobStore, count: int) -> list[tuple[str, int]]:
     """Take jobs until there are so many, and return their keys and attempts, and no others."""
-    found: list[Job] = []
-    async with asyncio.timeout(10):
-        while len(found) < count:
-            found += await store.take(9)
-            await asyncio.sleep(0.01)
+    found = await until_taken(store, count)
     return sorted((each.key, each.attempts) for each in [*found, *await store.take(9)])
 
 

@@ -39,7 +39,8 @@ class Fleet:
         self._context = zmq.Context()
         self._sockets: list[Socket] = []
         self._link = RouterLink(self._context)
-        self.dispatcher = Dispatcher("math", Rules(), self._link, _take_results)
+        acts = (_take_results, lambda _part, _error: None)
+        self.dispatcher = Dispatcher("math", Rules(), self._link, *acts)
         self._link.open("tcp://127.0.0.1:*", self.dispatcher)
 
     def connected(self, identity: bytes) -> Socket:

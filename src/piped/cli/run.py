@@ -26,7 +26,6 @@ from piped.errors import ConfigError, Level
 if TYPE_CHECKING:
     from piped.blueprint import Blueprint
     from piped.cli._reloading import Draw
-    from piped.workers import Pool
 
 FOLDER: Final = click.Path(file_okay=False)  # a shell completes it
 
@@ -147,11 +146,24 @@ def with_workers(
     from piped.workers.pool import UnknownPool, pool_of
     from piped.workers.spawn import orders_of, private_room, spawned
 
+    try:
+        orders = orders_of(wanted)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
     def draw() -> Blueprint:
+        nonlocal override
         blueprint = blueprint_of(document, override)
         if blueprint.errors:
             return blueprint
-        pools = pools_in(blueprint)
+        try:
+            pools = [pool_of(blueprint.units, order.pool) for order in orders]
+        except UnknownPool as error:
+            raise click.UsageError(str(error)) from error
+        if local := [each.name for each in pools if each.transport == "local"]:
+            rooms = [text for name in local for text in stack.enter_context(private_room(name))]
+            override = (*override, *rooms)
+            return draw()
         options = [*flags, *(f"--override={each}" for each in override)]
         for order, pool in zip(orders, pools, strict=True):
             arguments = (*options, "--", order.pool, document)
@@ -160,21 +172,6 @@ def with_workers(
             blueprint.units[:0] = units  # closed late
         return blueprint
 
-    def pools_in(blueprint: Blueprint) -> list[Pool]:
-        try:
-            return [pool_of(blueprint.units, order.pool) for order in orders]
-        except UnknownPool as error:
-            raise click.UsageError(str(error)) from error
-
-    try:
-        orders = orders_of(wanted)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    blueprint = blueprint_of(document, override)
-    if not blueprint.errors:
-        local = [each.name for each in pools_in(blueprint) if each.transport == "local"]
-        rooms = [text for name in local for text in stack.enter_context(private_room(name))]
-        override = (*override, *rooms)
     return draw
 
 

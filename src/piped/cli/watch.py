@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,8 +148,7 @@ class Watcher:
     async def _change(self) -> list[str]:
         """Wait until a file has changed, and return the paths of all that have."""
         while not (changed := self._changed()):
-            async with aclosing(wakes(self._folders())) as each:
-                await anext(each)
+            await wake(self._folders())
         return changed
 
     def _changed(self) -> list[str]:
@@ -202,21 +201,22 @@ async def look(file: str, overrides: Iterable[str]) -> Look:
         return Look()
 
 
-async def wakes(folders: Iterable[str]) -> AsyncGenerator[None, None]:
-    """Yield when something may have happened in folders, and once a second."""
+async def wake(folders: Iterable[str]) -> None:
+    """Wait until something may have happened in folders, a second at most."""
     if known := [*filter(os.path.isdir, folders)]:
+        changes = awatch(
+            *known,
+            watch_filter=None,
+            recursive=False,
+            step=STEP_MS,
+            yield_on_timeout=True,
+            rust_timeout=int(POLL_S * 1000),
+        )
         with suppress(OSError):  # no more watches than the system allows: then by the clock
-            async for _ in awatch(
-                *known,
-                watch_filter=None,
-                recursive=False,
-                step=STEP_MS,
-                yield_on_timeout=True,
-                rust_timeout=int(POLL_S * 1000),
-            ):
-                yield
+            async with aclosing(changes):
+                await anext(changes)
+                return
     await asyncio.sleep(POLL_S)
-    yield
 
 
 async def first(*ways: Coroutine[Any, Any, Any]) -> list[Any]:

@@ -11,6 +11,7 @@ from piped.errors import BatonError, PipedError, Problem
 from piped.processors import _json
 from piped.processors._shown import kind_of, shown
 from piped.spec import Dependency, Input, Meta, Processor, Step, processor
+from piped.spec.closing import REASON_BYTES, may_be_sent
 
 
 class Sockets(Protocol):
@@ -191,12 +192,11 @@ class CloseWebsocket(_OfSession):
     ] = ""
 
     def check(self) -> Iterable[Problem]:
-        registered = 1000 <= self.code <= 1014 and self.code not in (1002, 1004, 1005, 1006)
-        if not registered and not 3000 <= self.code <= 4999:
+        if not may_be_sent(self.code):
             what = f"expected a code such as 1000, or from 3000 to 4999, got {self.code}"
             yield Problem("wrong-value", what, at="code")
-        if len(self.reason.encode("utf-8", "replace")) > 123:
-            what = f"expected a reason of at most 123 bytes, got {shown(self.reason)}"
+        if len(self.reason.encode("utf-8", "replace")) > REASON_BYTES:
+            what = f"expected a reason of at most {REASON_BYTES} bytes, got {shown(self.reason)}"
             yield Problem("wrong-value", what, at="reason")
 
     def step(self) -> Step:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import asynccontextmanager
-from copy import deepcopy
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Self
 
-from piped.batons import MISSING
 from piped.resources.context import Context
 from piped.spec import Meta, Provider, provider
 
@@ -30,10 +28,10 @@ class Contexts(Provider):
         dict[str, Any], Meta(description="The first value of each context, by its name.")
     ] = field(default_factory=dict)
     _shared: dict[str, Any] = field(default_factory=dict, init=False)
-    _first: dict[str, Any] = field(default_factory=dict, init=False)  # as the document says
+    _first: dict[str, str] = field(default_factory=dict, init=False)  # as text: 1 is not true
 
     def __post_init__(self) -> None:
-        self._first = deepcopy(self.values)
+        self._first = {name: repr(value) for name, value in self.values.items()}
         for name, value in self.values.items():
             is_mapping = isinstance(value, dict)
             self._shared[f"context.{name}"] = Context(value) if is_mapping else value
@@ -45,9 +43,8 @@ class Contexts(Provider):
         return (name for name in self.values if f"context.{name}" not in needed)
 
     def take_over(self, old: Self) -> bool:
-        for name, value in self._first.items():
-            was = old._first.get(name, MISSING)
-            if (was, repr(was)) == (value, repr(value)):  # 1 is not true
+        for name, first in self._first.items():
+            if old._first.get(name) == first:
                 self._shared[f"context.{name}"] = old._shared[f"context.{name}"]
         return False
 

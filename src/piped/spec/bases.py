@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from piped.batons import MISSING, Baton, BatonPath, fresh, getter, setter
 from piped.errors import Place, Problem, UndeclaredAwait
-from piped.spec.dependency import Dependency, dependencies_of
+from piped.spec.dependency import Dependency
 
 Step: TypeAlias = Callable[[Baton], Any]
 
@@ -202,7 +202,6 @@ class Provider:
     is_first: ClassVar[bool] = False  # all others run under it: started first, closed last
     is_edge: ClassVar[bool] = False  # takes requests: started last, closed first
     runs_pipelines: ClassVar[bool] = False  # any: closed before all that pipelines need
-    brings_requests: ClassVar[bool] = False  # somebody waits for the answer to each of its batons
     overlaps: ClassVar[bool] = False  # at a reload, the new one may open while the old one is open
 
     essential: Annotated[
@@ -227,7 +226,7 @@ class Provider:
 
     def asks(self) -> Iterable[Dependency[Any]]:
         """Return the pipelines that must answer each baton that they get from it."""
-        return dependencies_of(self) if self.brings_requests else ()
+        return ()
 
     def feeds(self) -> bool:
         """Tell whether it brings batons by itself, and so runs though nobody needs it."""

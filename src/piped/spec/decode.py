@@ -177,13 +177,19 @@ class Decoder:
             return self._leaf(hint, node, at)
         if len(choices) == 1:
             return self.value(choices[0], node, at)
-        for choice in choices:  # the first that takes it; else all are named
+        failed = []
+        for choice in choices:  # the first that takes it
             attempt = Decoder()
             value = attempt.value(choice, node, at)
             if value is not INVALID:
                 self.problems += attempt.problems
                 self.dependencies += attempt.dependencies
                 return value
+            if isinstance(node, Mapping) and _has_keys(choice):
+                failed.append(attempt)
+        if len(failed) == 1:  # a mapping can mean this one only, which knows what is wrong inside
+            self.problems += failed[0].problems
+            return INVALID
         return self._wrong(node, at, f"expected {words(hint)}, got {_shown(node)}")
 
     def _input(self, hint: Any, node: Node, at: str) -> Any:
@@ -264,6 +270,11 @@ def _is_special(hint: Any) -> bool:
         or (isinstance(origin, type) and spec_of(origin) is not None)
         or any(_is_special(each) for each in get_args(bare) if not isinstance(each, str))
     )
+
+
+def _has_keys(hint: Any) -> bool:
+    bare = unannotated(hint)
+    return get_origin(bare) is dict or spec_of(bare) is not None
 
 
 def _worded(error: msgspec.ValidationError, hint: Any) -> str:

@@ -30,14 +30,23 @@ Size = NewType("Size", int)
 """Bytes; in a document a number of bytes, or text with a unit: ``1MiB``, ``64KiB``."""
 
 UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-SIZES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3}
+SIZES: Final = {
+    "": 1,
+    "B": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+
 POOLS: Final = "workers."
 """What the resources of pools begin with."""
 
 ELSEWHERE: Final = "write the steps below 'pipelines', and name that pipeline here"
 """The hint where steps stand in place of a name, outside of pipelines."""
-
-SIZES.update({"KB": 10**3, "MB": 10**6, "GB": 10**9})
 
 
 class Input(Generic[T]):

@@ -27,7 +27,6 @@ class Front:
         self.name = pool.name
         self.fallback = pool.fallback
         self._deadline_s: float = pool.deadline
-        self._format = pool.format
         self._crossing = Crossing(pool.format)
         self._served = pool.served
         self._loop = asyncio.get_running_loop()
@@ -156,8 +155,7 @@ class Front:
 
     def _set_aside(self, part: Part, error: PartSetAside) -> None:
         if self._jobs is not None:
-            about = (part.pipeline, part.payload, self._format, part.key, error)
-            self._jobs.set_aside(*about, origin=part.journey)
+            self._jobs.set_aside(part, error)
 
     def _results(self, answer: Answer, worker: str) -> list[Any]:
         if not answer.is_good:

@@ -19,8 +19,10 @@ import structlog
 from piped.engine.journey import journey
 from piped.errors import QueueFull
 from piped.workers.crossing import Crossing, Format
+from piped.workers.errors import PartSetAside
 from piped.workers.failures import failure_of
 from piped.workers.job_runner import Calls, JobCounters, JobRunner
+from piped.workers.parts import Part
 from piped.workers.store import Job, JobStore, NotStored, fail_if_unfit
 
 POLL_S: Final = 1.0
@@ -126,33 +128,20 @@ class Jobs:
             self.counters.known += 1
         return key
 
-    def set_aside(
-        self,
-        pipeline: str,
-        payload: bytes,
-        format: Format,  # noqa: A002 - as the document names it
-        key: str,
-        cause: Exception,
-        *,
-        origin: int = 0,
-    ) -> None:
-        """Keep a part that killed its workers, for people to look at; a job is buried anyway.
-
-        Args:
-            pipeline: What it was for.
-            payload: Its baton.
-            format: How that is encoded.
-            key: Its idempotency key.
-            cause: Why it was set aside.
-            origin: The journey that it belongs to.
-        """
-        if key in self._running:
+    def set_aside(self, part: Part, cause: PartSetAside) -> None:
+        """Keep a part that killed its workers, for people to look at; a job is buried anyway."""
+        if part.key in self._running:
             return
         if self._group is None or self._is_stopping or len(self._keeping) >= MAX_KEEPING:
             self.counters.dropped += 1
             return
-        job = Job(key, pipeline, format, journey=origin, attempts=1, payload=payload)
-        task = self._group.create_task(self._keep(job, cause), name=f"keep {key}")
+        job = Job(
+            *(part.key, part.pipeline, self._crossing.format),
+            journey=part.journey,
+            attempts=1,
+            payload=part.payload,
+        )
+        task = self._group.create_task(self._keep(job, cause), name=f"keep {job.key}")
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
 

@@ -87,7 +87,7 @@ class Ledger:
         rules: Rules,
         link: Link,
         take_results: Callable[[Answer, str], list[Any]],
-        on_set_aside: Callable[[Part, PartSetAside], object] = lambda _part, _error: None,
+        on_set_aside: Callable[[Part, PartSetAside], object],
     ) -> None:
         self.name = name
         self.counters = Counters()
@@ -160,7 +160,8 @@ class Ledger:
         pending_bytes = self.pending_bytes + size
         if self.pending + count > rules.max_pending or pending_bytes > rules.max_pending_bytes:
             counters.refused += count
-            raise full(self.name, self.pending, self.pending_bytes)
+            waiting = f"{self.pending} parts ({self.pending_bytes} bytes) wait in it"
+            raise QueueFull(f"pool '{self.name}' is full: {waiting}")
         if rules.when_empty == "fail" and not self.is_served:
             counters.refused += count
             raise NoWorkers(f"pool '{self.name}' has no worker")
@@ -189,13 +190,13 @@ class Ledger:
         if peer is not None:
             self._heard(peer)
         for frame in frames:
-            if peer is not None and isinstance(frame, Answer):
-                self._answered(peer, frame)
-            elif peer is not None and not isinstance(frame, Hello):
-                self._hear(peer, frame)
-            else:
+            if peer is None or isinstance(frame, Hello):
                 self._hear_stranger(address, frame)
                 peer = self.peers.get(address)
+            elif isinstance(frame, Answer):
+                self._answered(peer, frame)
+            else:
+                self._hear(peer, frame)
         if peer is not None:
             self._update(peer)
         self._pump()
@@ -245,8 +246,7 @@ class Ledger:
         self._link.send(address, Welcome(version, self._life, rules.lease, rules.format))
         known = self.peers.get(address)
         if known is not None:  # it has not heard yet that it is welcome, or only says that it lives
-            known.heard, known.capacity = self._loop.time(), hello.capacity
-            known.is_suspect = False
+            known.capacity = hello.capacity
             return
         peer = Peer(address, hello.name, hello.pid, hello.host, hello.capacity)
         peer.heard = self._loop.time()
@@ -449,8 +449,3 @@ class Ledger:
         for part in list(self._open.values()):
             self.counters.failed += 1
             self._fail(part, error)
-
-
-def full(pool: str, pending: int, pending_bytes: int) -> QueueFull:
-    """Return the error for a part that a pool has no place for."""
-    return QueueFull(f"pool '{pool}' is full: {pending} parts ({pending_bytes} bytes) wait in it")

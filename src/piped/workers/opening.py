@@ -78,9 +78,9 @@ async def open_jobs(
 
 @asynccontextmanager
 async def _open_store(pool: Pool, connection: Dependency[Any] | None) -> AsyncIterator[JobStore]:
-    from piped.workers.store import FileStore, path_of
+    if connection is None:
+        from piped.workers.store import FileStore, path_of
 
-    if pool.carrier != "nats" or connection is None:
         yield FileStore(path_of(pool))
         return
     from piped.workers.nats.jobs import open_store

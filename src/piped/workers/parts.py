@@ -124,7 +124,7 @@ class Part:
         payload: bytes,
         deadline: float,
         caller: Caller,
-        since: float = 0.0,
+        since: float,
     ) -> None:
         self.id = id_
         self.pipeline = pipeline

@@ -40,7 +40,7 @@ def consumer(stream: str, pipeline: Any, **more: Any) -> NatsConsumer:
         processor=bound(pipeline),
         **more,
     )
-    found.named("jobs", [])
+    found.named("jobs")
     return found
 
 

@@ -134,22 +134,24 @@ async def test_a_trusted_proxy_may_have_as_many_connections_as_there_are(
     assert [each.status for each in answers] == [200] * 5
 
 
-async def test_clients_are_sent_away_where_the_process_has_no_descriptor(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    accept = socket.socket.accept
-    fails = True
+def fill_up(monkeypatch: pytest.MonkeyPatch, *is_full: bool) -> None:
+    """Have the process be without a descriptor, or not, the next times a client is accepted."""
+    accept, states = socket.socket.accept, iter(is_full)
 
     def accept_unless_full(listener: socket.socket) -> Any:
-        nonlocal fails
-        if fails:
-            fails = False  # the spare one is closed now
+        if next(states, False):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return accept(listener)
 
+    monkeypatch.setattr(socket.socket, "accept", accept_unless_full)
+
+
+async def test_clients_are_sent_away_where_the_process_has_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with capture_logs() as logs:
         async with serving() as served:
-            monkeypatch.setattr(socket.socket, "accept", accept_unless_full)
+            fill_up(monkeypatch, True, False)  # the spare one is closed between
             sent_away = await served.connect()
             rest = await sent_away.rest()
             client = await served.connect()
@@ -161,6 +163,23 @@ async def test_clients_are_sent_away_where_the_process_has_no_descriptor(
     assert served.site.counters.refused == {"no-descriptor": 1}
     (line,) = [each for each in logs if each["log_level"] == "warning"]
     assert line["event"] == "no descriptor is left for connections"
+
+
+async def test_the_spare_descriptor_is_kept_where_nobody_waits_for_the_last_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as served:
+        # After the last one is given, the system looks for one though nobody waits.
+        fill_up(monkeypatch, False, True, False, True, False)
+        last = await served.connect()
+        answer = await last.get()
+        sent_away = await served.connect()
+        rest = await sent_away.rest()
+        for each in (last, sent_away):
+            each.close()
+
+    assert (answer.status, rest) == (200, b"")
+    assert served.site.counters.refused == {"no-descriptor": 1}
 
 
 async def test_what_the_system_has_accepted_is_answered_before_the_end() -> None:

@@ -84,6 +84,18 @@ async def test_a_site_whose_loop_is_late_sends_requests_away() -> None:
     assert served.site.counters.refused == {"overloaded": 1}
 
 
+@pytest.mark.anyio
+async def test_a_site_has_one_look_at_a_time_how_late_its_loop_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[LagMeter] = []
+    monkeypatch.setattr(LagMeter, "start", lambda meter: started.append(meter))
+    async with serving():
+        pass
+
+    assert len(started) == 1
+
+
 class TestLag:
     pytestmark = pytest.mark.anyio
 

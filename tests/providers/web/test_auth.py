@@ -10,15 +10,9 @@ from structlog.testing import capture_logs
 from piped.document import Secret
 from piped.providers.web import Request, passwords
 from piped.providers.web.passwords import Hash
-from tests.providers.web.support import Answer, problems_of, request_bytes, serving
+from tests.providers.web.support import Answer, cheap, problems_of, request_bytes, serving
 
 pytestmark = pytest.mark.anyio
-
-
-def cheap(password: str) -> str:
-    """Return a hash that costs next to nothing."""
-    empty = Hash(4, 8, 1, b"salt of the test", bytes(32))
-    return str(Hash(4, 8, 1, empty.salt, passwords._scrypt(password, empty)))
 
 
 def basic(text: str) -> str:
@@ -87,7 +81,7 @@ async def test_who_has_no_right_token_is_401(headers: list[str], challenge: str)
 
 
 async def test_a_name_and_a_password_let_pass_again_and_again() -> None:
-    async with serving(say_who, guarded(basic={"ann": cheap("pass: wörd")})) as served:
+    async with serving(say_who, guarded(basic={"ann": str(cheap("pass: wörd"))})) as served:
         client = await served.connect()
         answers = [await client.get("/", basic("ann:pass: wörd")) for _ in range(3)]
         client.close()
@@ -111,17 +105,38 @@ async def test_a_name_and_a_password_let_pass_again_and_again() -> None:
     ],
 )
 async def test_who_has_no_right_password_is_401(headers: list[str]) -> None:
-    answer = await ask(guarded(basic={"ann": cheap("secret")}), *headers)
+    answer = await ask(guarded(basic={"ann": str(cheap("secret"))}), *headers)
 
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="site", charset="UTF-8"'
+
+
+async def test_a_right_password_is_computed_once_for_all_nodes_that_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[str] = []
+    matches = Hash.matches
+
+    def counted(self: Hash, password: str) -> bool:
+        computed.append(password)
+        return matches(self, password)
+
+    monkeypatch.setattr(Hash, "matches", counted)
+    auth = {"basic": {"ann": str(cheap("secret"))}}
+    async with serving(say_who, {**guarded(**auth), "a": guarded(**auth)}) as served:
+        client = await served.connect()
+        answers = [await client.get(target, basic("ann:secret")) for target in ("/", "/a")]
+        client.close()
+
+    assert [each.body for each in answers] == [b"<ann>"] * 2
+    assert computed == ["secret"]
 
 
 async def test_a_pipeline_that_waits_runs_for_a_verified_user() -> None:
     async def pipeline(request: Request) -> None:
         request.answer(request.user.encode())
 
-    async with serving(pipeline, guarded(basic={"ann": cheap("secret")})) as served:
+    async with serving(pipeline, guarded(basic={"ann": str(cheap("secret"))})) as served:
         client = await served.connect()
         answers = [await client.get("/", basic("ann:secret")) for _ in range(2)]
         client.close()
@@ -133,7 +148,7 @@ async def test_an_error_behind_a_password_is_answered_as_elsewhere() -> None:
     def pipeline(request: Request) -> None:
         raise ValueError("no")
 
-    routing = guarded(basic={"ann": cheap("secret")})
+    routing = guarded(basic={"ann": str(cheap("secret"))})
     async with serving(pipeline, routing, errors={"ValueError": 422}) as served:
         client = await served.connect()
         answer = await client.get("/", basic("ann:secret"))
@@ -146,13 +161,13 @@ async def test_too_many_passwords_are_503(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(passwords, "AT_ONCE", 0)
     monkeypatch.setattr(passwords, "WAITING", 0)
 
-    answer = await ask(guarded(basic={"ann": cheap("secret")}), basic("ann:secret"))
+    answer = await ask(guarded(basic={"ann": str(cheap("secret"))}), basic("ann:secret"))
 
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
 async def test_a_token_or_a_password_suffices_where_both_are_asked_for() -> None:
-    routing = guarded(bearer="t0ken", basic={"ann": cheap("secret")})
+    routing = guarded(bearer="t0ken", basic={"ann": str(cheap("secret"))})
     async with serving(say_who, routing) as served:
         client = await served.connect()
         by_token = await client.get("/", "authorization: Bearer t0ken")
@@ -302,7 +317,7 @@ AUTH = "web.site.routing.__config__.auth"
             " (make one by 'piped hash-password')",
         ),
         (
-            {"basic": {"a:b": cheap("x")}},
+            {"basic": {"a:b": str(cheap("x"))}},
             f"{AUTH}.basic.a:b: wrong-value: expected a name without ':', got 'a:b'",
         ),
         (

@@ -10,6 +10,7 @@ import pytest
 
 from piped.engine.journey import journey
 from piped.providers.web import Request
+from piped.providers.web.connection import Connection
 from tests.conftest import until
 from tests.providers.web.support import Pipeline, request_bytes, serving
 
@@ -72,7 +73,8 @@ async def test_bytes_may_come_one_by_one() -> None:
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
     async def pipeline(request: Request) -> None:
-        await asyncio.sleep(0.02 if request.args["n"] == ["0"] else 0)
+        for _ in range(9 if request.args["n"] == ["0"] else 1):
+            await asyncio.sleep(0)
         request.answer(request.args["n"][0].encode())
 
     async with serving(pipeline) as served:
@@ -343,7 +345,7 @@ async def test_a_client_that_reset_its_connection_cancels_the_pipeline() -> None
 
 async def test_a_client_that_ended_its_half_gets_what_it_is_owed() -> None:
     async def pipeline(request: Request) -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         request.answer(request.uri.encode())
 
     async with serving(pipeline) as served:
@@ -361,15 +363,17 @@ async def test_a_client_that_ended_its_half_gets_what_it_is_owed() -> None:
 
 async def test_a_pipeline_goes_on_after_its_answer() -> None:
     done: list[bool] = []
+    go = asyncio.Event()
 
     async def pipeline(request: Request) -> None:
         request.answer(b"soon")
-        await asyncio.sleep(0.01)
+        await go.wait()
         done.append(True)
 
     async with serving(pipeline) as served:
         client = await served.connect()
         await client.get()
+        go.set()
         client.close()
 
     assert done == [True]
@@ -411,6 +415,27 @@ async def test_batons_are_freed_without_the_garbage_collector() -> None:
         gc.enable()
 
     assert len(refs) == 3
+
+
+async def test_connections_are_freed_without_the_garbage_collector() -> None:
+    def count() -> int:
+        return sum(type(each) is Connection for each in gc.get_objects())
+
+    gc.collect()
+    before = count()
+    gc.disable()
+    try:
+        async with serving() as served:
+            client = await served.connect()
+            await client.get()
+            during = count()
+            client.close()
+            await until(lambda: not served.server.connections)
+            await until(lambda: count() == before)
+    finally:
+        gc.enable()
+
+    assert during == before + 1
 
 
 async def test_a_client_that_does_not_read_is_not_written_to_nor_read_from() -> None:

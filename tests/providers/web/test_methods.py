@@ -147,6 +147,17 @@ async def test_methods_hold_for_what_is_below_a_rest_but_not_for_other_nodes() -
     assert (below.status, own.status) == (405, 200)
 
 
+async def test_methods_hold_for_sessions_too() -> None:
+    routing = route(["GET"], websocket={"processor": "pipeline.root"})
+    async with serving(routing=routing) as served:
+        client = await served.connect()
+        await client.send(request_bytes(method="POST"))
+        answer = await client.answer()
+        client.close()
+
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
 CONFIG = "web.site.routing.__config__"
 
 

@@ -130,8 +130,8 @@ CONFIG = "web.site.routing.{id}.__config__.redirect"
         ),
         (
             {"to": "/new", "satus": 301},
-            f"{CONFIG}: wrong-value: expected str, mapping or null,"
-            " got {'to': '/new', 'satus': 301}",
+            f"{CONFIG}.satus: unknown-parameter: redirect has no parameter 'satus'"
+            " (did you mean 'status'? known: keep_query, status, to)",
         ),
     ],
 )

@@ -91,7 +91,7 @@ async def test_leaving_waits_for_open_requests_and_those_on_their_way() -> None:
 @pytest.mark.anyio
 async def test_requests_that_wait_on_a_connection_are_answered_before_the_end() -> None:
     async def pipeline(request: Request) -> None:
-        await asyncio.sleep(0.01)
+        await until(lambda: served.server.is_draining)
         request.answer(b"x")
 
     async with serving(pipeline) as served:

@@ -105,6 +105,30 @@ async def test_a_site_may_run_again() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("limit", "status"),
+    [
+        ({"max_header": 12}, 431),
+        ({"max_fields": 1}, 431),
+        ({"hosts": ["example.org"]}, 421),
+    ],
+)
+async def test_other_limits_hold_on_connections_that_are_open(
+    limit: dict[str, Any], status: int
+) -> None:
+    async with serving() as served:
+        client = await served.connect()
+        before = await client.get("/", "a: 1")
+        successor = make_site(ROUTING, {"a": served.pipeline}, **limit)
+        is_taken_over = successor.take_over(served.site)
+        after = await client.get("/", "a: 1")
+        client.close()
+
+    assert is_taken_over
+    assert (before.status, after.status) == (200, status)
+
+
+@pytest.mark.anyio
 async def test_a_limit_of_open_files_that_bites_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (256, 4096))
 

@@ -194,8 +194,10 @@ async def test_a_body_that_breaks_a_rule_ends_the_request() -> None:
     async with serving(take, routing=STREAMING) as served:
         client = await served.connect()
         await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        await until(lambda: served.pipeline.seen)
         await client.send(b"zz\r\n")
         answer = await client.answer()
         client.close()
 
     assert answer.status == 400
+    assert served.pipeline.seen[0].is_disconnected

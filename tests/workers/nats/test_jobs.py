@@ -24,6 +24,7 @@ from piped.workers.nats.jobs import StreamStore
 from piped.workers.nats.letters import LIMITS
 from piped.workers.store import Job, Limits, NotStored
 from tests.providers.nats.conftest import Server, connected, shared, until
+from tests.workers.conftest import until_taken
 
 __all__ = ["shared"]
 
@@ -60,12 +61,7 @@ async def connection(shared: Server, anyio_backend: Any) -> AsyncIterator[Connec
 
 async def coming(store: StreamStore, count: int = 1) -> list[tuple[str, int]]:
     """Take jobs until there are so many; return their keys and attempts."""
-    found: list[Job] = []
-    async with asyncio.timeout(10):
-        while len(found) < count:
-            found += await store.take(9)
-            await asyncio.sleep(0.01)
-    return sorted((each.key, each.attempts) for each in found)
+    return sorted((each.key, each.attempts) for each in await until_taken(store, count))
 
 
 async def silent(store: StreamStore, key: str) -> None:

@@ -66,7 +66,8 @@ class Pool:
         self.link = Link(group)
         self._futures: list[asyncio.Future[list[Any]]] = []
         told: Any = SimpleNamespace(**{**vars(RULES), **rules})
-        self.front = NatsLedger("math", told, self.link, lambda answer, _: [answer.payload])
+        acts = (lambda answer, _: [answer.payload], lambda _part, _error: None)
+        self.front = NatsLedger("math", told, self.link, *acts)
         for name in "abc":
             self.front.receive(name.encode(), Hello((1,), "math", name, 1, "host", 64))
 

@@ -56,16 +56,15 @@ class Nats(Provider):
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for entries in (self.connections, self.streams, self.subjects, self.kv):
+        for entries in (self.connections, self.streams, self.subjects, self.consumers, self.kv):
             for name, each in entries.items():
                 each.named(name)
-        for name, consumer in self.consumers.items():
-            same = [
-                stream
-                for stream, each in self.streams.items()
-                if each.connection == consumer.connection
-            ]
-            consumer.named(name, same)
+        for consumer in self.consumers.values():
+            consumer.waits_for(
+                name
+                for name, stream in self.streams.items()
+                if stream.connection == consumer.connection
+            )
 
     def units(self) -> Iterator[Provider]:
         yield from self.connections.values()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import structlog
 from nats.errors import Error
@@ -13,6 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from piped.errors import Misconfigured, Problem
+from piped.providers.nats.connected import Connected
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import Format, wrong_subject
 from piped.providers.nats.delivery import Delivery
@@ -20,13 +21,13 @@ from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import at_start
 from piped.providers.nats.pulls import Puller
 from piped.providers.nats.slots import Slots
-from piped.spec import Dependency, Duration, Meta, Provider, part
+from piped.spec import Dependency, Duration, Meta, part
 
 log = structlog.get_logger("piped.nats")
 
 
 @part
-class NatsConsumer(Provider):
+class NatsConsumer(Connected):
     """Bring a baton for each message of a stream, at least once.
 
     Batons are ``{message, subject, headers, attempt, sequence}``. A message is acknowledged when
@@ -39,9 +40,8 @@ class NatsConsumer(Provider):
     All processes with the same ``durable`` share the messages. None pulls more than it can treat.
     """
 
-    connection: Annotated[
-        str, Meta(description="The connection, as it is named below nats.connections.")
-    ] = "main"
+    kind: ClassVar[str] = "consumers"
+
     stream: Annotated[str, Meta(description="The stream, by its name on the server.")]
     subject: Annotated[
         str | None, Meta(description="Which of its messages; null is all of them.")
@@ -74,15 +74,10 @@ class NatsConsumer(Provider):
     acked: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     set_aside: int = field(default=0, init=False)
-    _connection: Dependency[Connection] = field(init=False)
     _streams: list[Dependency[Any]] = field(default_factory=list, init=False)
 
-    def __post_init__(self) -> None:
-        self._connection = Dependency(f"nats.{self.connection}")
-
-    def named(self, name: str, streams: list[str]) -> None:
-        """Tell it its name in the document, and the streams that are there before it begins."""
-        self.label = f"nats.consumers.{name}"
+    def waits_for(self, streams: Iterable[str]) -> None:
+        """Tell it the streams that are there before it begins."""
         self._streams = [Dependency(f"nats.stream.{each}") for each in streams]
 
     def feeds(self) -> bool:

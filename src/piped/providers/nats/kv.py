@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
-from dataclasses import field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from nats.errors import Error
 from nats.js.api import KeyValueConfig, StorageType
@@ -19,11 +18,12 @@ from nats.js.errors import (
 from nats.js.kv import KeyValue
 
 from piped.errors import BatonError, DeadlineExceeded, PipedError, Problem
+from piped.providers.nats.connected import Connected
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import Format, decoded, encoded
 from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import WrongRevision, at_start, of_jetstream
-from piped.spec import Dependency, Duration, Meta, Provider, Size, part
+from piped.spec import Dependency, Duration, Meta, Size, part
 
 
 class Entry(NamedTuple):
@@ -108,16 +108,15 @@ class Bucket:
 
 
 @part
-class NatsBucket(Provider):
+class NatsBucket(Connected):
     """A key-value bucket of JetStream, made when it is first used: the resource ``nats.kv.<name>``.
 
     It is shared by all processes; a value is read and stored by ``fetch-nats-value`` and
     ``store-nats-value``.
     """
 
-    connection: Annotated[
-        str, Meta(description="The connection, as it is named below nats.connections.")
-    ] = "main"
+    kind: ClassVar[str] = "kv"
+
     bucket: Annotated[
         str | None, Meta(description="Its name on the server; by default its name here.")
     ] = None
@@ -129,16 +128,6 @@ class NatsBucket(Provider):
     ] = None
     max_bytes: Annotated[Size, Meta(ge=1, description="How much it keeps.")] = Size(16 << 20)
     replicas: Annotated[int, Meta(ge=1, le=5, description="How many servers keep it.")] = 1
-    _name: str = field(default="", init=False)
-    _connection: Dependency[Connection] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._connection = Dependency(f"nats.{self.connection}")
-
-    def named(self, name: str) -> None:
-        """Tell the bucket its name in the document."""
-        self._name = name
-        self.label = f"nats.kv.{name}"
 
     def offers(self) -> Iterable[str]:
         return (self.label,)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import structlog
 from nats.errors import Error
@@ -13,26 +12,26 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import NotFoundError
 
 from piped.errors import Problem
+from piped.providers.nats.connected import Connected
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import wrong_subject
 from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import at_start
-from piped.spec import Dependency, Duration, Meta, Provider, Size, part
+from piped.spec import Dependency, Duration, Meta, Size, part
 
 log = structlog.get_logger("piped.nats")
 
 
 @part
-class NatsStream(Provider):
+class NatsStream(Connected):
     """A stream of JetStream: made when the service starts, or brought up to what is written here.
 
     What is not written here stays as it is. A stream that is full refuses what comes, so that
     nothing is lost in silence; ``discard: old`` has it forget the oldest instead.
     """
 
-    connection: Annotated[
-        str, Meta(description="The connection, as it is named below nats.connections.")
-    ] = "main"
+    kind: ClassVar[str] = "streams"
+
     subjects: Annotated[list[str], Meta(min_length=1, description="What it keeps.")]
     storage: Annotated[
         Literal["file", "memory"], Meta(description="Where; a stream cannot move.")
@@ -58,16 +57,6 @@ class NatsStream(Provider):
     essential: Annotated[
         bool, Meta(description="Whether the process fails when this has failed for good.")
     ] = True
-    _name: str = field(default="", init=False)
-    _connection: Dependency[Connection] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._connection = Dependency(f"nats.{self.connection}")
-
-    def named(self, name: str) -> None:
-        """Tell the stream its name, in the document and on the server."""
-        self._name = name
-        self.label = f"nats.streams.{name}"
 
     def offers(self) -> Iterable[str]:
         return (f"nats.stream.{self._name}",)
@@ -103,17 +92,8 @@ class NatsStream(Provider):
 
     async def make(self, connection: Connection) -> None:
         """Make the stream on the server, or bring it up to what is written."""
-        stream = connection.jetstream
-        try:
-            info = await stream.stream_info(self._name)
-        except NotFoundError:
-            await stream.add_stream(StreamConfig(name=self._name).evolve(**self._wanted()))
-            log.info("stream made", stream=self._name, connection=connection.name)
-            return
-        wanted = info.config.evolve(**self._wanted())
-        if wanted != info.config:
-            await stream.update_stream(wanted)
-            log.info("stream changed", stream=self._name, connection=connection.name)
+        if event := await make_stream(connection, self._name, self._wanted()):
+            log.info(event, stream=self._name, connection=connection.name)
 
     def _wanted(self) -> dict[str, Any]:
         return {
@@ -127,3 +107,18 @@ class NatsStream(Provider):
             "discard": DiscardPolicy(self.discard).value,
             "duplicate_window": self.duplicate_window,
         }
+
+
+async def make_stream(connection: Connection, name: str, wanted: Mapping[str, Any]) -> str:
+    """Make a stream, or bring it up to what is wanted; return what has happened, if anything."""
+    stream = connection.jetstream
+    try:
+        found = (await stream.stream_info(name)).config
+    except NotFoundError:
+        await stream.add_stream(StreamConfig(name=name).evolve(**wanted))
+        return "stream made"
+    evolved = found.evolve(**wanted)
+    if evolved == found:
+        return ""
+    await stream.update_stream(evolved)
+    return "stream changed"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import structlog
 from nats.aio.msg import Msg
@@ -15,17 +15,18 @@ from nats.errors import Error
 
 from piped.engine.journey import journey, new_journey
 from piped.errors import PipedError, Problem, QueueFull
+from piped.providers.nats.connected import Connected
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.content import Format, decoded, encoded, one_line, wrong_subject
 from piped.providers.nats.ends import while_open
 from piped.providers.nats.slots import Slots
-from piped.spec import Dependency, Meta, Provider, Size, part
+from piped.spec import Dependency, Meta, Size, part
 
 log = structlog.get_logger("piped.nats")
 
 
 @part
-class NatsSubject(Provider):
+class NatsSubject(Connected):
     """Bring a baton for each message on a subject, to one of those who share a ``queue``.
 
     Batons are ``{message, subject, headers}``. Where the sender waits for an answer, the last
@@ -36,9 +37,8 @@ class NatsSubject(Provider):
     full, is lost; the latter is counted and logged, and answered.
     """
 
-    connection: Annotated[
-        str, Meta(description="The connection, as it is named below nats.connections.")
-    ] = "main"
+    kind: ClassVar[str] = "subjects"
+
     subject: Annotated[str, Meta(description="The subject; '*' is any one part, '>' any rest.")]
     queue: Annotated[
         str | None,
@@ -63,14 +63,6 @@ class NatsSubject(Provider):
     failed: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     _pending_bytes: int = field(default=0, init=False)
-    _connection: Dependency[Connection] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._connection = Dependency(f"nats.{self.connection}")
-
-    def named(self, name: str) -> None:
-        """Tell it its name in the document."""
-        self.label = f"nats.subjects.{name}"
 
     def feeds(self) -> bool:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import os
@@ -174,8 +175,7 @@ class Acceptor:
             self._loop.remove_reader(each)
 
     def _keep_spare(self) -> None:
-        if self._spare is None:
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _send_away(self, listener: socket.socket) -> bool:
         """Use the spare descriptor to close a connection, and tell whether that was possible."""
@@ -185,11 +185,13 @@ class Acceptor:
         self._spare = None
         try:
             listener.accept()[0].close()
-            self._inn.counters.refuse("no-descriptor")
-            self._say("no descriptor is left for connections", connections=len(self._places))
-            self._keep_spare()
-        except OSError:
+        except OSError:  # perhaps nobody waits: the system looks for a descriptor first
             return False
+        finally:
+            with contextlib.suppress(OSError):  # somebody else in the process was faster
+                self._keep_spare()
+        self._inn.counters.refuse("no-descriptor")
+        self._say("no descriptor is left for connections", connections=len(self._places))
         return True
 
     def _say(self, event: str, **facts: Any) -> None:

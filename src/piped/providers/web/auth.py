@@ -11,22 +11,21 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from piped.errors import Problem
 from piped.providers.web.failures import NotTaken
-from piped.providers.web.passwords import LONGEST, Verifier, read_hash
+from piped.providers.web.passwords import LONGEST, Hash, Verifier, read_hash
+from piped.providers.web.proxies import Network, address_of
 from piped.spec import Meta, part
 
 if TYPE_CHECKING:
     from piped.providers.web.dispatch import Dispatcher
     from piped.providers.web.request import Request
     from piped.providers.web.targets import Endpoint, Target
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 LOCALHOST: Final = ("127.0.0.0/8", "::1")
 
@@ -74,21 +73,21 @@ class Auth:
     ] = False
 
     def check(self) -> Iterator[Problem]:
-        given = [self.bearer, self.basic, self.ip_allow]
-        if self.public and any(each is not None for each in given):
+        ways = {"bearer": self.bearer, "basic": self.basic, "ip_allow": self.ip_allow}
+        given = {name: each for name, each in ways.items() if each is not None}
+        if self.public and given:
             yield Problem("wrong-value", "expected nothing beside 'public: true'")
-        elif not self.public and all(each is None for each in given):
+        elif not self.public and not given:
             yield Problem(
                 "wrong-value", "expected one of 'basic', 'bearer', 'ip_allow' and 'public'"
             )
-        for name, each in (
-            ("bearer", self.bearer),
-            ("basic", self.basic),
-            ("ip_allow", self.ip_allow),
-        ):
-            if each is not None and not each:
+        for name, each in given.items():
+            if not each:
                 yield Problem("wrong-value", f"expected at least one, got {each!r}", at=name)
-        yield from self._check_tokens()
+        for at, _, token in self.tokens():
+            if not _TOKEN.fullmatch(token):  # which is not shown
+                what = "expected a token of letters, digits and -._~+/= (RFC 6750), got other signs"
+                yield Problem("wrong-value", what, at=at)
         for user, text in (self.basic or {}).items():
             at = f"basic.{user}"
             if not user or ":" in user:
@@ -105,19 +104,14 @@ class Auth:
                 at = f"ip_allow[{index}]"
                 yield Problem("wrong-value", f"expected an address or a network: {error}", at=at)
 
-    def _check_tokens(self) -> Iterator[Problem]:
-        """Yield what is wrong with tokens, without showing them."""
+    def tokens(self) -> list[tuple[str, str, str]]:
+        """Return where each token stands, the name of who has it, and the token."""
         bearer = self.bearer or []
         if isinstance(bearer, str):
-            ways = [("bearer", bearer)]
-        elif isinstance(bearer, list):
-            ways = [(f"bearer[{index}]", each) for index, each in enumerate(bearer)]
-        else:
-            ways = [(f"bearer.{name}", each) for name, each in bearer.items()]
-        for at, token in ways:
-            if not _TOKEN.fullmatch(token):
-                what = "expected a token of letters, digits and -._~+/= (RFC 6750), got other signs"
-                yield Problem("wrong-value", what, at=at)
+            return [("bearer", "", bearer)]
+        if isinstance(bearer, list):
+            return [(f"bearer[{index}]", "", each) for index, each in enumerate(bearer)]
+        return [(f"bearer.{name}", name, each) for name, each in bearer.items()]
 
     def below(self, above: Auth | None) -> Auth | None:
         """Return what holds at a node below another: credentials and addresses, each on its own."""
@@ -133,20 +127,6 @@ def _networks(text: str) -> list[Network]:
     return [ip_network(each) for each in (LOCALHOST if text == "localhost" else (text,))]
 
 
-def _tokens(bearer: str | list[str] | Mapping[str, str] | None) -> list[tuple[bytes, str]]:
-    """Return the digest of each token, and the name of who has it."""
-    match bearer:
-        case None:
-            named = []
-        case str():
-            named = [("", bearer)]
-        case list():
-            named = [("", each) for each in bearer]
-        case _:
-            named = [*bearer.items()]
-    return [(_digest(token), name) for name, token in named]
-
-
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
@@ -154,14 +134,14 @@ def _digest(token: str) -> bytes:
 class Guard:
     """Lets requests pass, or raises what they are answered with."""
 
-    __slots__ = ("_challenges", "_networks", "_tokens", "_verifier")
+    __slots__ = ("_challenges", "_hashes", "_networks", "_tokens", "_verifier")
 
-    def __init__(self, auth: Auth) -> None:
+    def __init__(self, auth: Auth, verifier: Verifier) -> None:
         self._networks = [each for text in auth.ip_allow or () for each in _networks(text)]
-        self._tokens = _tokens(auth.bearer)
-        hashes = {user: read_hash(text) for user, text in (auth.basic or {}).items()}
-        self._verifier = Verifier(hashes) if hashes else None
-        asked = {"basic": self._verifier, "bearer": self._tokens}
+        self._tokens = [(_digest(token), name) for _, name, token in auth.tokens()]
+        self._hashes = {user: read_hash(text) for user, text in (auth.basic or {}).items()}
+        self._verifier = verifier
+        asked = {"basic": self._hashes, "bearer": self._tokens}
         self._challenges = tuple(_CHALLENGES[name] for name, each in asked.items() if each)
 
     def admit(self, request: Request) -> Coroutine[Any, Any, None] | None:
@@ -180,23 +160,18 @@ class Guard:
             case "bearer" if self._tokens:
                 self._admit_token(request, given.strip(" "))
                 return None
-            case "basic" if self._verifier is not None:
-                return self._admit_user(request, given.strip(" "), self._verifier)
+            case "basic" if self._hashes:
+                return self._admit_user(request, given.strip(" "))
             case "":
                 raise Unauthorized("no credentials", self._challenges)
         raise Unauthorized("credentials of a kind that is not asked for", self._challenges)
 
     def _has_place_for(self, client: str) -> bool:
-        try:
-            address = ip_address(client.partition("%")[0])
-        except ValueError:
-            return False  # a client of a unix socket has none
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        return any(address in each for each in self._networks)
+        address = address_of(client)  # a client of a unix socket has none
+        return address is not None and any(address in each for each in self._networks)
 
     def _admit_token(self, request: Request, token: str) -> None:
-        given = hashlib.sha256(token.encode("latin-1", "replace")).digest()
+        given = _digest(token)
         names = [name for known, name in self._tokens if hmac.compare_digest(known, given)]
         if not names:
             error = 'error="invalid_token"'  # RFC 6750, 3.1
@@ -207,9 +182,7 @@ class Guard:
             raise Unauthorized("wrong token", (*challenges,))
         request.user = names[0]
 
-    def _admit_user(
-        self, request: Request, given: str, verifier: Verifier
-    ) -> Coroutine[Any, Any, None] | None:
+    def _admit_user(self, request: Request, given: str) -> Coroutine[Any, Any, None] | None:
         try:
             text = b64decode(given, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
@@ -217,13 +190,15 @@ class Guard:
         user, colon, password = text.partition(":")
         if not colon or len(password) > LONGEST:
             raise Unauthorized("malformed credentials", self._challenges)
-        if not verifier.knows(user, password):
-            return self._verify(request, user, password, verifier)
+        # An unknown user costs as much as a wrong password, and so cannot be told from one.
+        wanted = self._hashes.get(user) or next(iter(self._hashes.values())).decoy()
+        if not self._verifier.knows(wanted, password):
+            return self._verify(request, user, wanted, password)
         request.user = user
         return None
 
-    async def _verify(self, request: Request, user: str, password: str, verifier: Verifier) -> None:
-        if not await verifier.verify(user, password):
+    async def _verify(self, request: Request, user: str, wanted: Hash, password: str) -> None:
+        if not await self._verifier.verify(wanted, password):
             raise Unauthorized("wrong user or password", self._challenges)
         request.user = user
 

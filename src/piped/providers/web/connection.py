@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import deque
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from piped.engine.journey import journey_text, new_journey
-from piped.providers.web.admission import Admission
 from piped.providers.web.answers import (
+    BODILESS,
     CONTINUE,
     answer_bytes,
     head_bytes,
     refusal_bytes,
     switching_bytes,
 )
-from piped.providers.web.dispatch import Dispatcher, log
-from piped.providers.web.limits import Counters, Limits
+from piped.providers.web.dispatch import log
+from piped.providers.web.host import Host
+from piped.providers.web.inlet import Inlet
 from piped.providers.web.outlet import NEVER, Outlet
-from piped.providers.web.proxies import Proxies
 from piped.providers.web.receiver import BODY, HEAD, Receiver, Refused
 from piped.providers.web.request import Request
 from piped.providers.web.streams import WAITING_BYTES, Inflow, Outflow
@@ -29,26 +28,6 @@ SMALL_PIECE: Final = 2 << 10
 
 BUDGET_S: Final = 0.001
 """How long the requests of one connection may keep the event loop in one of its turns."""
-
-
-class Host(Protocol):
-    """What a connection belongs to."""
-
-    counters: Counters
-    dispatcher: Dispatcher
-    limits: Limits
-    date: bytes
-    is_draining: bool
-    context: contextvars.Context
-    admission: Admission
-    proxies: Proxies
-
-    def opened(self, connection: Connection) -> None: ...
-
-    def closed(self, connection: Connection) -> None: ...
-
-    def handed_over(self, connection: Connection, heir: Any) -> None:
-        """Be told that a connection goes on as another object."""
 
 
 class Connection(asyncio.Protocol):
@@ -65,7 +44,7 @@ class Connection(asyncio.Protocol):
         "counters",
         "current",
         "host",
-        "is_closed",
+        "inlet",
         "is_counted",
         "is_ending",
         "is_proxied",
@@ -77,11 +56,8 @@ class Connection(asyncio.Protocol):
         "outlet",
         "peer",
         "queue",
-        "receive_by",
         "receiver",
         "scheme",
-        "since",
-        "stage",
         "transport",
         "turn_until",
     )
@@ -92,17 +68,16 @@ class Connection(asyncio.Protocol):
         self.receiver = Receiver(host.limits)
         self.receiver.open_inflow = self._open_inflow
         self.receiver.max_body_of = self._max_body_of
+        self.inlet = Inlet(host, loop, self.receiver)
         self.current: Request | None = None
         self.outflow: Outflow | None = None
         self.queue: deque[Request | Refused] = deque()
         self.backlog = bytearray()
         self.peer, self.scheme = "", "http"
         self.is_proxied = self.is_counted = False
-        self.stage = 0
         self.is_reading = True
-        self.is_stalled = self.is_ending = self.is_closed = False
-        self.answer_by = self.receive_by = NEVER
-        self.since = 0.0  # when the client was last given time
+        self.is_stalled = self.is_ending = False
+        self.answer_by = NEVER
         self.turn_until = 0.0  # between turns
         self.next_turn: asyncio.Handle | None = None
 
@@ -116,9 +91,7 @@ class Connection(asyncio.Protocol):
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         self.scheme = "http" if transport.get_extra_info("ssl_object") is None else "https"
         self.is_proxied = self.peer in self.host.proxies
-        wait_s = limits.drain_s if self.host.is_draining else limits.first_byte_s
-        self.since = self.loop.time()
-        self.receive_by = self.since + wait_s
+        self.inlet.give(limits.drain_s if self.host.is_draining else limits.first_byte_s)
         self.host.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -135,7 +108,7 @@ class Connection(asyncio.Protocol):
         if not self.is_owing:
             return False
         self.is_ending = True
-        self.receive_by = self.loop.time() + self.host.limits.owed_s
+        self.inlet.allow(self.host.limits.owed_s)
         return True
 
     def pause_writing(self) -> None:
@@ -152,12 +125,11 @@ class Connection(asyncio.Protocol):
             self.outflow.resume()
         if self.is_ending:
             self.outlet.watch()
-        self._settle()
         self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_closed = self.is_ending = True
-        self.receive_by = NEVER
+        self.is_ending = True
+        self.inlet.forget()
         self.outlet.forget()
         self._drop_waiting()
         self.receiver.close()
@@ -215,7 +187,7 @@ class Connection(asyncio.Protocol):
     def _stop_reading_requests(self, refused: Refused) -> None:
         self.is_ending = True
         self.backlog.clear()
-        self.receive_by = NEVER
+        self.inlet.forget()
         inflow, self.receiver.inflow = self.receiver.inflow, None
         if inflow is None:
             self.queue.append(refused)
@@ -248,10 +220,8 @@ class Connection(asyncio.Protocol):
     def _want_more(self) -> None:
         """Read on: somebody waits for more of a body."""
         if self.receiver.expects and self.outflow is None:
-            self.receiver.expects = False
-            self.transport.write(CONTINUE)
+            self._say_continue()
         if not self.turn_until:
-            self._settle()
             self._go_on()
 
     def _drop_waiting(self) -> None:
@@ -310,48 +280,41 @@ class Connection(asyncio.Protocol):
             self._take_piece()
             self._treat_waiting()
         self.turn_until = 0.0
-        self._settle()
         self._go_on()
 
     def _treat_waiting(self) -> None:
-        while self.can_treat and perf_counter() < self.turn_until:
+        while self.queue and self.is_free and perf_counter() < self.turn_until:
             self._treat(self.queue.popleft())
 
     @property
-    def can_treat(self) -> bool:
-        """Whether a request waits for nothing but its turn."""
-        return bool(self.queue and self.current is None and not self.is_stalled)
+    def is_free(self) -> bool:
+        """Whether a request that waits may be treated: the one before is, and the client reads."""
+        return self.current is None and not self.is_stalled
 
     def _go_on(self) -> None:
-        """Have another turn if there is something to do in it."""
-        if self.next_turn is None and (self.can_treat or (self.backlog and not self.is_full)):
+        """Read or do not read, and have another turn if there is something to do in it."""
+        self._settle()
+        has_work = (self.queue and self.is_free) or (self.backlog and not self.is_full)
+        if has_work and self.next_turn is None:
             self.next_turn = self.loop.call_soon(self._take_turn, context=self.host.context)
 
     def _settle(self) -> None:
-        """Read or do not read, and set the time by which the client must have sent more."""
-        if self.is_closed or self.is_ending:
+        """Read or do not read, and give the client time to send more."""
+        if self.is_ending:
             return
         wanted = not self.is_stalled and not self.is_full and not self.backlog
         if wanted is not self.is_reading:
             self.is_reading = wanted
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
-        receiver = self.receiver
-        if receiver.phase:
-            if receiver.stage != self.stage:
-                limits = self.host.limits
-                wait_s = limits.header_s if receiver.phase == HEAD else limits.grace_s
-                self.stage, self.since = receiver.stage, self.loop.time()
-                self.receive_by = self.since + wait_s
-            if receiver.expects and self.current is None and not self.queue:
-                receiver.expects = False
-                self.transport.write(CONTINUE)
-        elif self.current is not None or self.queue:
-            self.receive_by = NEVER
-        elif self.receive_by == NEVER:
-            limits = self.host.limits
-            wait_s = limits.drain_s if self.host.is_draining else limits.idle_s
-            self.since = self.loop.time()
-            self.receive_by = self.since + wait_s
+        is_busy = self.current is not None or bool(self.queue)
+        self.inlet.watch(is_busy)
+        if self.receiver.expects and not is_busy:
+            self._say_continue()
+
+    def _say_continue(self) -> None:
+        """Give the client the word for which it waits before it sends a body."""
+        self.receiver.expects = False
+        self.transport.write(CONTINUE)
 
     # Answering.
 
@@ -360,27 +323,20 @@ class Connection(asyncio.Protocol):
         host = self.host
         self._let_go()
         is_over = host.is_draining or self.is_ending
-        is_kept = request.is_kept_alive and (self.has_more or not is_over)
+        is_kept = request.is_kept_alive and (not is_over or self.has_more)
         self.counters.answered[request.status // 100] += 1
         self.transport.write(answer_bytes(request, body, host.date, is_kept))
-        if not is_kept:
-            self.close()
-            return
-        if not (self.is_ending or self.receiver.phase):
-            self.receive_by = NEVER
-        if not self.turn_until:
-            self._settle()
-            self._go_on()
+        self._have_answered(is_kept)
 
     def begin(self, request: Request, length: int | None) -> Outflow:
         """Send the head of the answer of the request that is being treated."""
         host = self.host
-        is_mute = request.method == "HEAD" or request.status in (204, 304)
+        is_mute = request.method == "HEAD" or request.status in BODILESS
         is_chunked = not is_mute and length is None and not request.is_old
         if host.is_draining or self.is_ending or not (is_mute or is_chunked or length is not None):
             request.is_kept_alive = False
         self.counters.answered[request.status // 100] += 1
-        head = head_bytes(request, length, host.date, request.is_kept_alive)
+        head = head_bytes(request, length, is_chunked, host.date)
         outflow = Outflow(
             self.transport, head, length=length, is_chunked=is_chunked, is_mute=is_mute
         )
@@ -394,23 +350,24 @@ class Connection(asyncio.Protocol):
     def end(self, request: Request) -> None:
         """Send the end of the answer in pieces of the request that is being treated."""
         outflow = self.outflow
-        if outflow is None:
-            return
-        if not outflow.end():
-            self.cut(request)
+        if outflow is None or not outflow.end():
+            self.cut()
             return
         self.outflow = None
         self._let_go()
-        if not request.is_kept_alive:
+        self._have_answered(request.is_kept_alive)
+
+    def _have_answered(self, is_kept: bool) -> None:
+        """Close, or go on with the next request."""
+        if not is_kept:
             self.close()
             return
         if not (self.is_ending or self.receiver.phase):
-            self.receive_by = NEVER
+            self.inlet.due = NEVER
         if not self.turn_until:
-            self._settle()
             self._go_on()
 
-    def cut(self, request: Request) -> None:
+    def cut(self) -> None:
         """Close before the answer in pieces is whole; the client can tell."""
         outflow, self.outflow = self.outflow, None
         self._let_go()
@@ -426,7 +383,7 @@ class Connection(asyncio.Protocol):
         What the client has sent already is the first that the heir receives.
         """
         self._let_go()
-        self.receive_by = NEVER
+        self.inlet.forget()
         early = self.receiver.early
         if self.is_ending or early is None:
             self.close()
@@ -472,7 +429,7 @@ class Connection(asyncio.Protocol):
         if not self.is_reading:
             self.is_reading = True
             self.transport.resume_reading()
-        self.receive_by = self.loop.time() + self.host.limits.linger_s
+        self.inlet.allow(self.host.limits.linger_s)
 
     def close(self) -> None:
         """Close as soon as what was written is sent."""
@@ -483,7 +440,7 @@ class Connection(asyncio.Protocol):
             return
         self.is_ending = True
         self._drop_waiting()
-        self.receive_by = NEVER
+        self.inlet.forget()
         self.outlet.watch()
         self.transport.close()
 
@@ -492,7 +449,7 @@ class Connection(asyncio.Protocol):
     def drain(self, until: float) -> None:
         """Give a client that waits for nothing until then: its next request may be on its way."""
         if not (self.is_ending or self.current is not None or self.has_more):
-            self.receive_by = min(self.receive_by, until)
+            self.inlet.due = min(self.inlet.due, until)
 
     def give_up(self) -> None:
         """Answer 503 where an answer is owed, and close."""
@@ -513,7 +470,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """End the waits that have become too long."""
-        if self.outlet.due <= now and self.outlet.is_stuck():
+        if self.outlet.is_stuck(now):
             self.counters.refuse("slow-reader")
             self.transport.abort()
         request = self.current
@@ -523,7 +480,7 @@ class Connection(asyncio.Protocol):
             self.host.dispatcher.miss_deadline(request)
             if task is not None:
                 task.cancel()
-        if self.receive_by <= now:
+        if self.inlet.due <= now:
             self._stop_waiting(now)
 
     def _stop_waiting(self, now: float) -> None:
@@ -531,17 +488,9 @@ class Connection(asyncio.Protocol):
         if self.is_ending or not phase:
             self.close()
         elif not self.is_reading or self.receiver.expects:  # it is we who do not listen
-            self.receive_by = now + self.host.limits.body_s
-        elif phase == BODY and (due := self._body_due()) > now:
-            self.receive_by = due
-        else:
+            self.inlet.due = now + self.host.limits.body_s
+        elif not (phase == BODY and self.inlet.has_earned_time(now)):
             self._stop_reading_requests(
                 Refused(408, "slow-header" if phase == HEAD else "slow-body")
             )
             self._have_turn()
-
-    def _body_due(self) -> float:
-        """Return until when a body may take: what has arrived earns it time, up to the limit."""
-        limits = self.host.limits
-        earned_s = self.receiver.unparsed / limits.rate if limits.rate else limits.body_s
-        return self.since + min(limits.grace_s + earned_s, limits.body_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import structlog
 from piped.engine.journey import journey, journey_text
 from piped.errors import Unavailable
 from piped.providers.web.failures import ErrorAnswer, NotTaken, answer_of, retry_after
+from piped.providers.web.hosts import LOOPBACK, split_host
 from piped.providers.web.pages import page, traceback_page
 from piped.providers.web.request import Request
 from piped.providers.web.routing import Router
@@ -26,8 +26,6 @@ QUIET_S: Final = 1.0
 """How long nothing more is said about requests that a site could not serve."""
 LATER_S: Final = 1.0
 """When a client is asked to come again, where nobody knows better."""
-
-_LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d*)?")
 
 
 class Dispatcher:
@@ -169,8 +167,8 @@ class Dispatcher:
 
     def _may_debug(self, request: Request) -> bool:
         """Tell whether the client is trusted, and was not led here by a foreign page's name."""
-        host = request.headers.get("host", "")
-        return request.client_ip in self.debuggers and bool(_LOCAL_HOST.fullmatch(host))
+        name, _ = split_host(request.headers.get("host", ""))
+        return request.client_ip in self.debuggers and name in LOOPBACK
 
     def _send(
         self,

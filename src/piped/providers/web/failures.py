@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
@@ -11,6 +10,7 @@ import msgspec
 
 from piped.errors import PipedError, Problem, suggest
 from piped.spec import Meta, find_python, part
+from piped.spec.error_types import BUILTINS
 from piped.spec.headers import CONTROL
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -41,6 +41,11 @@ class ErrorAnswer:
     ] = None
     content_type: Annotated[str, Meta(description="The type of the body, if not those.")] = ""
 
+    @classmethod
+    def of(cls, given: int | ErrorAnswer) -> ErrorAnswer:
+        """Return what is given as a status, or as more than that."""
+        return given if isinstance(given, ErrorAnswer) else cls(status=given)
+
     @property
     def is_plain(self) -> bool:
         """Whether it says no more than the status does."""
@@ -64,7 +69,7 @@ def kind_named(name: str) -> type[BaseException]:
     Raises:
         ValueError: Nothing has that name, or what has it is no exception.
     """
-    found = getattr(builtins, name, None) or find_python(name)
+    found = find_python(name)
     if not isinstance(found, type) or not issubclass(found, BaseException):
         raise ValueError(f"'{name}' is no exception")
     return found
@@ -72,29 +77,24 @@ def kind_named(name: str) -> type[BaseException]:
 
 def answers(errors: Mapping[str, int | ErrorAnswer]) -> dict[type[BaseException], ErrorAnswer]:
     """Return the exception types of a mapping of names to statuses or answers."""
-    return {
-        kind_named(name): each if isinstance(each, ErrorAnswer) else ErrorAnswer(status=each)
-        for name, each in errors.items()
-    }
+    return {kind_named(name): ErrorAnswer.of(each) for name, each in errors.items()}
 
 
 def check_errors(errors: Mapping[str, int | ErrorAnswer]) -> Iterator[Problem]:
     """Yield what is wrong with a mapping of exception names to statuses or answers."""
-    for name, answer in errors.items():
+    for name, given in errors.items():
         at = f"errors.{name}"
         try:
             kind_named(name)
         except ValueError as error:
-            known = [each for each in dir(builtins) if each.endswith(("Error", "Exception"))]
-            hint = suggest(name, known) if "." not in name else ""
+            hint = suggest(name, BUILTINS) if "." not in name else ""
             hint = hint if hint.startswith("did you mean") else ""
             yield Problem("unknown-exception", f"errors: {error}", hint=hint, at=at)
-        status = answer.status if isinstance(answer, ErrorAnswer) else answer
-        if not 400 <= status <= 599:
-            what = f"errors: expected a status from 400 to 599 for '{name}', got {status}"
+        answer = ErrorAnswer.of(given)
+        if not 400 <= answer.status <= 599:
+            what = f"errors: expected a status from 400 to 599 for '{name}', got {answer.status}"
             yield Problem("wrong-value", what, at=at)
-        if isinstance(answer, ErrorAnswer):
-            yield from _check_answer(answer, at)
+        yield from _check_answer(answer, at)
 
 
 def _check_answer(answer: ErrorAnswer, at: str) -> Iterator[Problem]:

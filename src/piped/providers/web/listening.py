@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from piped.errors import Misconfigured
+from piped.providers.web.proxies import is_loopback
 
 BACKLOG: Final = 512
 UNIX_MODE: Final = 0o660
@@ -49,7 +50,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
-        return bool(self.path) or self.host == "::1" or self.host.startswith("127.")
+        return bool(self.path) or is_loopback(self.host)
 
 
 def on_loopback(port: int) -> list[Address]:

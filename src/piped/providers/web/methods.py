@@ -35,8 +35,9 @@ def check_methods(methods: list[str] | Mapping[str, Any]) -> Iterator[Problem]:
     for index, name in enumerate(methods):
         if not _NAME.fullmatch(name) or name == "CONNECT":
             at = f"methods[{index}]" if isinstance(methods, list) else f"methods.{name}"
-            hint = f"did you mean '{name.upper()}'?" if _NAME.fullmatch(name.upper()) else ""
-            hint = "" if name == "CONNECT" else hint
+            near = name.upper()
+            is_method = _NAME.fullmatch(near) and near != "CONNECT"
+            hint = f"did you mean '{near}'?" if is_method else ""
             what = f"methods: expected a method such as GET, got {name!r}"
             yield Problem("wrong-value", what, at=at, hint=hint)
 

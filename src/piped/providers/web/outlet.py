@@ -45,8 +45,10 @@ class Outlet:
         """Stop watching: the client reads well enough."""
         self.due = NEVER
 
-    def is_stuck(self) -> bool:
-        """Tell whether the time is over and too little was taken; else give the same time again."""
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether the time is over and too little was taken; if enough was, give it again."""
+        if now < self.due:
+            return False
         before = self.unsent
         self.watch()
         return before - self.unsent <= self.limit_s * self.rate and self.unsent > 0

@@ -15,8 +15,8 @@ import os
 import re
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final
 
 from piped.errors import PipedError
 
@@ -45,7 +45,7 @@ _FORM: Final = re.compile(
 class TooManyPasswords(PipedError):
     """Raised when more passwords wait to be verified than may."""
 
-    http_status: Final = 503
+    http_status: ClassVar[int] = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,15 @@ class Hash:
         """Tell whether it was made of a password. This takes long."""
         return hmac.compare_digest(_scrypt(password, self), self.digest)
 
+    def decoy(self) -> Hash:
+        """Return a hash that takes as long, and that no password matches."""
+        return replace(self, salt=os.urandom(16), digest=bytes(LENGTH))
+
 
 def hashed(password: str) -> Hash:
     """Return the hash of a password, with salt of its own."""
     empty = Hash(LN, R, P, os.urandom(16), bytes(LENGTH))
-    return Hash(LN, R, P, empty.salt, _scrypt(password, empty))
+    return replace(empty, digest=_scrypt(password, empty))
 
 
 def read_hash(text: str) -> Hash:
@@ -102,30 +106,27 @@ def _scrypt(password: str, to: Hash) -> bytes:
 
 
 class Verifier:
-    """Verifies the passwords of some users, a few at a time, and remembers those that were right.
+    """Verifies the passwords of a site, a few at a time, and remembers those that were right.
 
-    It remembers digests under a key of the process, never passwords. An unknown user costs as much
-    as a wrong password, and so cannot be told from one.
+    It remembers digests under a key of its own, never passwords.
     """
 
-    __slots__ = ("_decoy", "_key", "_places", "_right", "_waiting", "hashes")
+    __slots__ = ("_key", "_places", "_right", "_waiting")
 
-    def __init__(self, hashes: dict[str, Hash]) -> None:
-        self.hashes = hashes
-        first = next(iter(hashes.values()))
-        self._decoy = Hash(first.ln, first.r, first.p, os.urandom(16), bytes(LENGTH))
+    def __init__(self) -> None:
         self._key = os.urandom(32)
-        self._right: OrderedDict[bytes, float] = OrderedDict()  # until when each is remembered
+        # Until when it is remembered that a hash matches a password, which is there as its digest.
+        self._right: OrderedDict[tuple[Hash, bytes], float] = OrderedDict()
         self._places = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
-    def knows(self, user: str, password: str) -> bool:
-        """Tell whether a password is known to be right, without computing anything."""
-        known_until = self._right.get(self._mark(user, password), 0.0)
+    def knows(self, wanted: Hash, password: str) -> bool:
+        """Tell whether a password is known to match a hash, without computing that."""
+        known_until = self._right.get((wanted, self._mark(password)), 0.0)
         return asyncio.get_running_loop().time() < known_until
 
-    async def verify(self, user: str, password: str) -> bool:
-        """Tell whether a password is that of a user.
+    async def verify(self, wanted: Hash, password: str) -> bool:
+        """Tell whether a password matches a hash.
 
         Raises:
             TooManyPasswords: So many wait already that this one would wait too long.
@@ -135,23 +136,21 @@ class Verifier:
         self._waiting += 1
         try:
             async with self._places:
-                if self.knows(user, password):  # a browser asks for many things at once
+                if self.knows(wanted, password):  # a browser asks for many things at once
                     return True
-                wanted = self.hashes.get(user, self._decoy)
                 is_right = await asyncio.to_thread(wanted.matches, password)
         finally:
             self._waiting -= 1
-        is_right = is_right and user in self.hashes
         if is_right:
-            self._remember(self._mark(user, password))
+            self._remember(wanted, password)
         return is_right
 
-    def _remember(self, mark: bytes) -> None:
-        self._right[mark] = asyncio.get_running_loop().time() + REMEMBERED_S
-        self._right.move_to_end(mark)
+    def _remember(self, wanted: Hash, password: str) -> None:
+        key = wanted, self._mark(password)
+        self._right[key] = asyncio.get_running_loop().time() + REMEMBERED_S
+        self._right.move_to_end(key)
         while len(self._right) > REMEMBERED:
             self._right.popitem(last=False)
 
-    def _mark(self, user: str, password: str) -> bytes:
-        said = f"{len(user)}:{user}{password}".encode("utf-8", "surrogateescape")
-        return hmac.digest(self._key, said, "sha256")
+    def _mark(self, password: str) -> bytes:
+        return hmac.digest(self._key, password.encode("utf-8", "surrogateescape"), "sha256")

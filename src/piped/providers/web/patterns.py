@@ -68,10 +68,7 @@ class Pattern:
     """A segment that takes any text of a kind, and gives it a name."""
 
     name: str
-    kind: str = "str"
-
-    def __str__(self) -> str:
-        return f"{{{self.name}}}" if self.kind == "str" else f"{{{self.name}:{self.kind}}}"
+    kind: str
 
 
 def read_pattern(text: str) -> Pattern | None:

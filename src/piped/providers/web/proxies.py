@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
@@ -26,17 +26,14 @@ class Proxies:
         ValueError: One of them is neither.
     """
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
+    def __init__(self, texts: Collection[str] = ()) -> None:
         self._has_unix = UNIX in texts
         self._networks = tuple(_network(text) for text in texts if text != UNIX)
-
-    def __bool__(self) -> bool:
-        return self._has_unix or bool(self._networks)
 
     def __contains__(self, peer: str) -> bool:
         if not peer:
             return self._has_unix
-        address = _address(peer)
+        address = address_of(peer)
         return address is not None and any(address in each for each in self._networks)
 
     def client_of(self, peer: str, headers: Headers) -> str:
@@ -47,7 +44,7 @@ class Proxies:
         """
         client = peer
         for text in reversed(headers.get("x-forwarded-for", "").split(",")):
-            address = _address(text)
+            address = address_of(text)
             if address is None:
                 break
             client = str(address)
@@ -74,7 +71,7 @@ def _network(text: str) -> Network:
         raise ValueError(what) from None
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address as a proxy writes it, perhaps with a port; None if it is none."""
     text = text.strip().strip('"')
     if text.startswith("["):

@@ -40,7 +40,6 @@ class Receiver:
         "fields",
         "framing",
         "gated",
-        "header_bytes",
         "host",
         "inflow",
         "is_last",
@@ -49,7 +48,6 @@ class Receiver:
         "limits",
         "max_body",
         "max_body_of",
-        "max_fields",
         "open_inflow",
         "parser",
         "phase",
@@ -64,7 +62,6 @@ class Receiver:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.header_bytes, self.max_fields = limits.header_bytes, limits.fields
         self.parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.ready: list[Request] = []
         self.refused: Refused | None = None
@@ -120,10 +117,15 @@ class Receiver:
             else:
                 self._ignore_upgrade(rest)
 
+    def change(self, limits: Limits) -> None:
+        """Go on with other limits, also for the host that was let through."""
+        self.limits, self.host = limits, None
+
     def close(self) -> None:
-        """Let go of the parser, which holds this object in a circle."""
+        """Let go of the parser and of the connection, which hold this object in a circle."""
         self.parser = None
         self.request = self.inflow = None
+        del self.open_inflow, self.max_body_of
 
     def _count_unparsed(self, size: int) -> None:
         """Bound what the parser keeps or skips without telling: half a field, chunk extensions."""
@@ -163,10 +165,10 @@ class Receiver:
         if self.is_replaying:
             return
         self.size += len(name) + len(value) + 4
-        fields = self.fields
+        fields, limits = self.fields, self.limits
         if self.phase != HEAD:
             self.dropped += 1
-        if self.size > self.header_bytes or len(fields) + self.dropped >= self.max_fields:
+        if self.size > limits.header_bytes or len(fields) + self.dropped >= limits.fields:
             raise Refused(431, "header-too-large")
         name = name.lower()
         if self.phase != HEAD:
@@ -211,16 +213,16 @@ class Receiver:
         if request is None:
             return
         self.expects = False
+        self.content += len(data)
+        if self.content > self.max_body:
+            raise Refused(413, "body-too-large")
+        self.remaining -= len(data)
         if self.inflow is not None:
-            self._put(self.inflow, data)
+            self.inflow.put(data)
             return
         if not request._body:
             request._body = bytearray()
-        if len(request._body) + len(data) > self.max_body:
-            raise Refused(413, "body-too-large")
         request._body += data
-        self.content += len(data)
-        self.remaining -= len(data)
 
     def on_message_complete(self) -> None:
         request = self.request
@@ -235,13 +237,6 @@ class Receiver:
             self.ready.append(request)
         else:
             inflow.end()
-
-    def _put(self, inflow: Inflow, data: bytes) -> None:
-        self.content += len(data)
-        if self.content > self.max_body:
-            raise Refused(413, "body-too-large")
-        self.remaining -= len(data)
-        inflow.put(data)
 
     def _pass_gate(self, request: Request) -> None:
         gated = self.gated

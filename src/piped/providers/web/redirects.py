@@ -38,19 +38,24 @@ class Redirect:
     ] = 307
     keep_query: Annotated[bool, Meta(description="Whether the query goes along.")] = True
 
-    def problems(self, at: str, params: Sequence[str]) -> Iterator[Problem]:
+    @classmethod
+    def of(cls, given: str | Redirect) -> Redirect:
+        """Return what is given in the short form or in the long one."""
+        return given if isinstance(given, Redirect) else cls(to=given)
+
+    def problems(self, params: Sequence[str]) -> Iterator[Problem]:
         """Yield what is wrong with it, on a path with such parameters."""
         to = self.to
         if fault := _fault_of(to):
-            yield Problem("wrong-value", f"redirect: expected {fault}, got {to!r}", at=at)
+            yield Problem("wrong-value", f"redirect: expected {fault}, got {to!r}", at="redirect")
         for name in names_in(to):
             if name not in params:
                 known = f"known: {', '.join(params)}" if params else "the path has no parameters"
                 what = f"redirect: the path has no parameter '{name}'"
-                yield Problem("wrong-value", what, at=at, hint=known)
+                yield Problem("wrong-value", what, at="redirect", hint=known)
         if self.status not in STATUSES:
             what = f"redirect: expected one of {', '.join(map(str, STATUSES))}, got {self.status}"
-            yield Problem("wrong-value", what, at=f"{at}.status")
+            yield Problem("wrong-value", what, at="redirect.status")
 
     def endpoint(self) -> RedirectEndpoint:
         """Return what answers the requests of the path."""

@@ -31,7 +31,7 @@ class Way(Protocol):
     def end(self, request: Request) -> None:
         """End an answer in pieces."""
 
-    def cut(self, request: Request) -> None:
+    def cut(self) -> None:
         """Give up an answer in pieces, so that the client sees that it is not whole."""
 
     def hand_over(self, heir: Any, head: bytes) -> bool:
@@ -245,9 +245,12 @@ class Request:
 
         An answer in pieces ends with it.
         """
-        if self._outflow is not None:
-            return self._finish_stream()
-        return self._finish(b"" if self._written is None else bytes(self._written))
+        way = self._way
+        if way is None or self._outflow is None:
+            return self._finish(b"" if self._written is None else bytes(self._written))
+        self._way = self._task = self._outflow = None
+        way.end(self)
+        return True
 
     def _finish(self, body: bytes) -> bool:
         way = self._way
@@ -277,16 +280,21 @@ class Request:
         """
         if self.is_finished:
             return self._finish(b"")
+        self._set_head(status, content_type, headers)
+        if self._written is None and body.__class__ is bytes:
+            return self._finish(body)
+        self.write(body)
+        return self.finish()
+
+    def _set_head(
+        self, status: int | None, content_type: str | None, headers: Iterable[tuple[str, str]]
+    ) -> None:
         if status is not None:
             self.status = status
         if content_type is not None:
             self.set_header("content-type", content_type)
         for name, value in headers:
             self.add_header(name, value)
-        if self._written is None and body.__class__ is bytes:
-            return self._finish(body)
-        self.write(body)
-        return self.finish()
 
     def start(
         self,
@@ -309,12 +317,7 @@ class Request:
         way = self._way
         if self.is_finished or way is None:
             return self._finish(b"")
-        if status is not None:
-            self.status = status
-        if content_type is not None:
-            self.set_header("content-type", content_type)
-        for name, value in headers:
-            self.add_header(name, value)
+        self._set_head(status, content_type, headers)
         self.is_finished = True
         self._outflow = way.begin(self, length)
         if self._written:
@@ -349,20 +352,13 @@ class Request:
             raise BatonError("expected a request whose answer was begun, and has not ended")
         await outflow.send(bytes(piece))
 
-    def _finish_stream(self) -> bool:
-        way = self._way
-        assert way is not None
-        self._way = self._task = self._outflow = None
-        way.end(self)
-        return True
-
     def break_off(self) -> None:
         """Give up an answer that was begun: its client sees that it is not whole."""
         way, outflow = self._way, self._outflow
         if way is not None and outflow is not None:
             self._way = self._outflow = None
             outflow.break_off()
-            way.cut(self)
+            way.cut()
 
     def hand_over(self, heir: asyncio.Protocol, head: bytes) -> bool:
         """Answer that the protocol is switched, and leave the connection to the other one.

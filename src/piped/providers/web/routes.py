@@ -23,8 +23,6 @@ CONFIG: Final = "__config__"
 
 AT_THE_NODE: Final = ("processor", "redirect", "websocket")
 """What treats requests for exactly a path."""
-BELOW_THE_NODE: Final = ("no_resource_processor",)
-"""What treats requests for all below a path."""
 
 
 @part
@@ -70,26 +68,22 @@ class RouteConfig:
         own = [each for each in AT_THE_NODE if getattr(self, each) is not None]
         if isinstance(self.methods, dict):
             own.append("methods with pipelines")
-        below = [each for each in BELOW_THE_NODE if getattr(self, each) is not None]
-        for each in (own, below):
-            if len(each) > 1:
-                names = " and ".join(f"'{name}'" for name in each)
-                yield Problem("exactly-one", f"expected one thing that a path does, got {names}")
+        if len(own) > 1:
+            names = " and ".join(f"'{name}'" for name in own)
+            yield Problem("exactly-one", f"expected one thing that a path does, got {names}")
         if self.methods is not None:
             yield from check_methods(self.methods)
-            if not own and not below:
+            if not own and self.no_resource_processor is None:
                 yield Problem("wrong-value", "methods: nothing here takes them", at="methods")
 
     def endpoint(self) -> Endpoint | None:
         """Return what treats requests for exactly this path."""
         if isinstance(self.methods, dict):
             return endpoint_of({k: PipelineEndpoint(each) for k, each in self.methods.items()})
-        if isinstance(self.redirect, str):
-            return self._of_methods(Redirect(to=self.redirect).endpoint())
         if self.redirect is not None:
-            return self._of_methods(self.redirect.endpoint())
+            return self._of_methods(Redirect.of(self.redirect).endpoint())
         if self.websocket is not None:
-            return self.websocket.endpoint()
+            return self._of_methods(self.websocket.endpoint())
         return self._of_methods(_pipeline(self.processor))
 
     def endpoint_below(self) -> Endpoint | None:
@@ -168,9 +162,8 @@ class _Reader:
         config = self.decoder.value(RouteConfig, node, at)
         if config is INVALID or config.redirect is None:
             return config
-        redirect = config.redirect
-        redirect = Redirect(to=redirect) if isinstance(redirect, str) else redirect
-        problems = [placed(each, node, at) for each in redirect.problems("redirect", params)]
+        redirect = Redirect.of(config.redirect)
+        problems = [placed(each, node, at) for each in redirect.problems(params)]
         self.decoder.problems += problems
         return INVALID if problems else config
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from piped.providers.web.auth import Auth, Guard, GuardedEndpoint
 from piped.providers.web.failures import ErrorAnswer, answers
+from piped.providers.web.passwords import Verifier
 from piped.providers.web.patterns import KINDS, RANK, REST, NoMatch, Pattern, read_pattern
 from piped.providers.web.routes import Route, RouteConfig
 from piped.providers.web.targets import Endpoint, Match, Rules, Target
@@ -31,7 +32,7 @@ class Router:
     too, are found by ``find``.
     """
 
-    __slots__ = ("_has_sizes", "_has_streams", "exact", "root", "rules")
+    __slots__ = ("_has_sizes", "_has_streams", "_verifier", "exact", "root")
 
     def __init__(
         self,
@@ -41,8 +42,9 @@ class Router:
         auth: Auth | None = None,
     ) -> None:
         self.exact: dict[str, Target] = {}
-        self.rules = Rules(deadline_s, None, answers(errors), auth and auth.below(None))
-        self.root = self._compile(route, self.rules, ())
+        self._verifier = Verifier()  # one for all nodes, so that its bounds are those of the site
+        rules = Rules(deadline_s, None, answers(errors), auth and auth.below(None))
+        self.root = self._compile(route, rules, ())
         targets = [*self.targets()]
         self._has_sizes = any(each.rules.max_body is not None for each in targets)
         self._has_streams = any(each.stream_body for each in targets)
@@ -50,17 +52,17 @@ class Router:
     def _compile(self, route: Route, rules: Rules, prepath: tuple[str, ...]) -> Branch:
         config = route.config
         rules = _below(rules, config)
-        guard = None if rules.auth is None else Guard(rules.auth)
-        path = "/" + "/".join(prepath)
+        guard = None if rules.auth is None else Guard(rules.auth, self._verifier)
 
         def target_of(endpoint: Endpoint | None) -> Target | None:
             if endpoint is None:
                 return None
             guarded = endpoint if guard is None else GuardedEndpoint(guard, endpoint)
-            return Target(path, guarded, rules, config.pipelines(), config.stream_body)
+            return Target(guarded, rules, config.pipelines(), config.stream_body)
 
         target, rest = map(target_of, (config.endpoint(), config.endpoint_below()))
         if target is not None and not any("%" in each or "{" in each for each in prepath):
+            path = "/" + "/".join(prepath)
             self.exact[path] = self.exact[path.rstrip("/") + "/"] = target
         children, patterns = {}, []
         for name, child in route.children.items():
@@ -97,7 +99,10 @@ class Router:
         return target is not None and target.stream_body
 
     def _target_of(self, uri: bytes) -> Target | None:
-        match = self.find(uri.partition(b"?")[0].decode("latin-1"))
+        path = uri.partition(b"?")[0].decode("latin-1")
+        if path in self.exact:
+            return self.exact[path]
+        match = self.find(path)
         return None if match is None else match.target
 
     def find(self, path: str) -> Match | None:

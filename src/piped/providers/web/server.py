@@ -104,7 +104,7 @@ class Server:
         self._tick_s = self._choose_tick(router, limits)
         for each in self.connections:
             if isinstance(each, Connection):
-                each.receiver.limits = limits
+                each.receiver.change(limits)
 
     async def settled(self) -> None:
         """Wait until all requests that are being treated now are answered."""
@@ -222,9 +222,11 @@ class Server:
         waiting = [
             each
             for each in self.connections
-            if isinstance(each, Connection) and each.is_idle and now - each.since >= PATIENCE_S
+            if isinstance(each, Connection)
+            and each.is_idle
+            and now - each.inlet.since >= PATIENCE_S
         ]
-        waiting.sort(key=attrgetter("since"))
+        waiting.sort(key=attrgetter("inlet.since"))
         for each in waiting[: max(1, self.limits.connections // 2)]:
             self.counters.refuse("made-room")
             each.abort()

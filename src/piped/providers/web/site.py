@@ -55,7 +55,6 @@ class Site(Provider):
     """
 
     is_edge: ClassVar[bool] = True
-    brings_requests: ClassVar[bool] = True
 
     essential: Annotated[
         bool, Meta(description="Whether the process fails when this has failed for good.")
@@ -204,7 +203,7 @@ class Site(Provider):
     def listens(self, needed: Set[str]) -> Iterator[tuple[str, str]]:
         yield from ((str(each), "") for each in self.addresses() if each.port or each.path)
 
-    def limits(self, addresses: Iterable[Address] = ()) -> Limits:
+    def limits(self, addresses: Iterable[Address]) -> Limits:
         """Return what a client is allowed that comes to some addresses."""
         open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = self.max_connections
@@ -250,6 +249,7 @@ class Site(Provider):
             log.error("certificate not renewed", site=self.label, error=str(error))
             context = server.tls
         old._server, self._server, self.counters = None, server, old.counters
+        server.serve(self._router(), self.limits(server.addresses))
         self._set_up(server, context)
         return True
 
@@ -265,8 +265,7 @@ class Site(Provider):
         return self.tls.context() if self.tls else None
 
     def _set_up(self, server: Server, context: ssl.SSLContext | None) -> None:
-        """Tell a server what this declaration says."""
-        server.serve(self._router(), self.limits(server.addresses))
+        """Tell a server what this declaration says beside its routes and limits."""
         server.proxies = Proxies(self.trusted_proxies)
         server.certificate, server.tls = self.tls, context
         server.dispatcher.level = self.log_exceptions or "error"
@@ -280,8 +279,9 @@ class Site(Provider):
     async def running(self) -> AsyncIterator[dict[str, Any]]:
         context = self._tls_context() if self.is_feeding else None
         sockets = listen(self.addresses()) if self.is_feeding else []
+        addresses = [address for address, _ in sockets]
         async with asyncio.TaskGroup() as tasks:
-            limits = self.limits()
+            limits = self.limits(addresses)
             if sockets and limits.connections < self.max_connections:
                 facts = {"site": self.label, "connections": limits.connections}
                 log.warning("the limit of open files allows fewer connections", **facts)
@@ -289,7 +289,7 @@ class Site(Provider):
             server.sockets = self.sockets
             self._server = server
             try:
-                server.addresses = [address for address, _ in sockets]
+                server.addresses = addresses
                 self._set_up(server, context)
                 if sockets:
                     await server.open(sockets)

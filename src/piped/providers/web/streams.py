@@ -17,7 +17,6 @@ FAIR_BYTES: Final = 256 << 10
 """After how much of an answer others have their turn, though the client reads fast enough."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
-_NOBODY: Final[Callable[[], None]] = lambda: None  # noqa: E731 - a name for what does nothing
 
 
 class ClientLeft(PipedError, ConnectionError):
@@ -54,13 +53,13 @@ class Inflow:
 
     def end(self) -> None:
         """Be told that the body is complete."""
-        self.is_complete, self.on_want = True, _NOBODY
+        self.is_complete, self.on_want = True, _tell_nobody
         self._arrived.set()
 
     def break_off(self, reason: str) -> None:
         """Be told that the rest will never come."""
         if not self.is_complete:
-            self._reason, self.on_want = reason, _NOBODY
+            self._reason, self.on_want = reason, _tell_nobody
             self._arrived.set()
 
     async def take(self) -> bytes:
@@ -77,11 +76,15 @@ class Inflow:
             self._arrived.clear()
             self.on_want()
             await self._arrived.wait()
-        taken = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        taken = b"".join(self._pieces)
         self._pieces.clear()
         self.size = 0
         self.on_want()
         return taken
+
+
+def _tell_nobody() -> None:
+    """Do nothing: no more of the body will come, whoever wants it."""
 
 
 class Outflow:
@@ -163,19 +166,17 @@ class Outflow:
                 raise BatonError("the answer is longer than its 'content-length'")
             self._left -= len(piece)
         self._passed += len(piece)
-        self._write(piece)
-
-    def _write(self, piece: bytes) -> None:
-        parts = [b"%x\r\n" % len(piece), piece, b"\r\n"] if self.is_chunked else [piece]
-        if self._head:
-            parts.insert(0, self._head)
-            self._head = b""
-        # Not writelines: asyncio's, up to 3.13.0, never tells that the client does not read.
-        self._transport.write(piece if len(parts) == 1 else b"".join(parts))
+        head, self._head = self._head, b""
+        if self.is_chunked:
+            # Not writelines: asyncio's, up to 3.13.0, never tells that the client does not read.
+            piece = b"".join((head, b"%x\r\n" % len(piece), piece, b"\r\n"))
+        else:
+            piece = head + piece
+        self._transport.write(piece)
 
     def end(self) -> bool:
         """Send what ends the body; tell whether it is as long as its head says."""
-        if self.is_chunked and not self.is_mute:
+        if self.is_chunked:
             self._head += b"0\r\n\r\n"
         self.flush()
         return self.is_mute or not self._left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from piped.providers.web.auth import Auth
@@ -30,21 +30,20 @@ class Endpoint(Protocol):
 class Rules:
     """What holds for a node of the tree and for those below, unless they say otherwise."""
 
-    deadline_s: float = 30.0
-    max_body: int | None = None  # that of the site
-    errors: Mapping[type[BaseException], ErrorAnswer] = field(default_factory=dict)
-    auth: Auth | None = None
+    deadline_s: float
+    max_body: int | None  # None is that of the site
+    errors: Mapping[type[BaseException], ErrorAnswer]
+    auth: Auth | None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a path leads, and the rules on the way."""
 
-    path: str  # as it is written in the tree: /orders/{id:int}
     endpoint: Endpoint
     rules: Rules
-    pipelines: tuple[Dependency[Any], ...] = ()  # that treat its requests
-    stream_body: bool = False  # whether they are treated while their bodies arrive
+    pipelines: tuple[Dependency[Any], ...]  # that treat its requests
+    stream_body: bool  # whether they are treated while their bodies arrive
 
     @property
     def deadline_s(self) -> float:

@@ -6,6 +6,7 @@ workers would miss what they tell it, and JetStream has been told that the part 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +37,7 @@ class Answers:
 
     def __init__(self, inbox: str) -> None:
         self._inbox = inbox
-        self._sent: dict[str, tuple[Sent, float]] = {}
+        self._sent: OrderedDict[str, tuple[Sent, float]] = OrderedDict()
         self._number = 0
         self.since = 0.0  # the last reconnection: what waited for it is only now on its way
 

@@ -15,13 +15,14 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from nats.aio.msg import Msg
 from nats.errors import Error
-from nats.js.api import AckPolicy, ConsumerConfig, RawStreamMsg, StreamConfig, StreamState
+from nats.js.api import AckPolicy, ConsumerConfig, RawStreamMsg, StreamState
 from nats.js.errors import APIError, NotFoundError
 
 from piped.errors import BatonError, PipedError, QueueFull
 from piped.providers.nats import Connection
 from piped.providers.nats.ends import heed_cancellation
 from piped.providers.nats.errors import reason_of
+from piped.providers.nats.streams import make_stream
 from piped.workers.store import REMEMBERED, REMEMBERED_S, Limits, NotStored
 
 LEASE_S: Final = 10.0
@@ -67,25 +68,18 @@ class JobStreams:
 
     async def make(self) -> None:
         """Make the streams, or bring them up to date; warn where a power cut may take jobs."""
-        stream = self._connection.jetstream
+        jobs = stream_of(self._pool, "jobs")
         with told():
             for kind in KINDS:
-                wanted = self._wanted(kind)
-                try:
-                    found = (await stream.stream_info(stream_of(self._pool, kind))).config
-                except NotFoundError:
-                    await stream.add_stream(StreamConfig(**wanted))
-                else:
-                    if (evolved := found.evolve(**wanted)) != found:
-                        await stream.update_stream(evolved)
-            await stream.add_consumer(stream_of(self._pool, "jobs"), self._consumer())
+                name = stream_of(self._pool, kind)
+                await make_stream(self._connection, name, self._wanted(kind))
+            await self._connection.jetstream.add_consumer(jobs, self._consumer())
         await self._connection.warn_if_lazy()
 
     def _wanted(self, kind: Kind) -> dict[str, Any]:
         limits = self.limits
         most = {"jobs": limits.jobs, "done": REMEMBERED, "tried": 2 * limits.jobs}.get(kind, -1)
         return {
-            "name": stream_of(self._pool, kind),
             "subjects": [f"piped.{self._pool}.{kind}.>"],
             "storage": "file",
             "retention": "workqueue" if kind == "jobs" else "limits",

@@ -217,7 +217,7 @@ class StreamStore(Letters):
         del self._held[key]
 
     async def set_aside(self, job: Job, failure: Failure) -> int:
-        if await self._streams.state("dead") is None:
+        if not await self._streams.exist():
             await self._streams.make()
         elif await self._streams.find("jobs", job.key) or await self._has_ended(job.key):
             return 0

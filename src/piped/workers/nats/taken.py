@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +29,7 @@ class Former:
     """Remembers the parts that a worker has had, by their ids."""
 
     def __init__(self) -> None:
-        self._had: dict[bytes, int] = {}  # how often it was left to others since
+        self._had: OrderedDict[bytes, int] = OrderedDict()  # how often it was left to others since
 
     def leaves(self, id_: bytes, attempt: int) -> bool:
         """Tell whether a part is left to another worker, since this one has had it.
@@ -37,7 +38,7 @@ class Former:
         """
         had = self._had.get(id_)
         if had is None and len(self._had) >= REMEMBERED:
-            del self._had[next(iter(self._had))]
+            self._had.popitem(last=False)
         is_left = had is not None and attempt > 1 and had < REFUSALS
         self._had[id_] = had + 1 if had is not None and is_left else 0
         return is_left

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
 from piped import Service
 from tests.stories.processes import free_ports
@@ -130,7 +131,7 @@ async def test_a_session_that_is_over_leads_to_those_that_stay(
 async def test_a_subprotocol_is_agreed_upon_and_pings_are_answered(tmp_path: Path) -> None:
     async with (
         chat(tmp_path) as (_, rooms),
-        connect(rooms, subprotocols=["other", "chat"]) as ada,  # type: ignore[list-item]
+        connect(rooms, subprotocols=[Subprotocol("other"), Subprotocol("chat")]) as ada,
     ):
         await (await ada.ping())
         spoken = ada.subprotocol
@@ -160,7 +161,7 @@ async def test_what_goes_wrong_is_told_by_a_code(
 async def test_pages_of_other_sites_are_refused(tmp_path: Path) -> None:
     async with chat(tmp_path) as (_, rooms):
         with pytest.raises(InvalidStatus) as refused:
-            await connect(rooms, origin="https://evil.example")  # type: ignore[arg-type]
+            await connect(rooms, origin=Origin("https://evil.example"))
 
     assert refused.value.response.status_code == 403
 

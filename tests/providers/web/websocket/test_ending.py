@@ -175,12 +175,12 @@ class TestTime:
     async def test_a_client_that_answers_pings_is_kept(self, clock: Clock) -> None:
         async with talking() as served:
             client = await served.talk()
+            (session,) = served.server.connections
             for _ in range(4):
                 await clock.advance(24)
                 assert await client.frame() == (PING, b"")
-                (session,) = served.server.connections
                 await client.send(frame(PONG))
-                await until(lambda: session._pinged is None)  # noqa: B023
+                await until(lambda: session._pinged is None)
             await client.send(frame(TEXT, b"a"))
             echoed = await client.frame()
             client.close()
@@ -260,3 +260,28 @@ async def test_a_client_too_slow_for_what_is_sent_to_all_is_closed_and_others_ar
 
     assert before == (1, {"websocket-slow-reader": 1})
     assert 1013 in ends
+
+
+async def test_a_client_too_slow_for_what_it_has_sent_to_all_is_closed_as_others_are() -> None:
+    ends: list[int] = []
+    told: list[int] = []
+    size = 1 << 20
+
+    def tell(baton: Any) -> None:
+        sockets = baton["websocket"].sockets
+        told.extend(sockets.broadcast(b"x" * size) for _ in range(60))
+
+    with capture_logs() as logs:
+        async with talking(
+            tell, on_close=lambda baton: ends.append(baton["code"]), max_queued=2
+        ) as served:
+            client = await served.talk()
+            await client.send(frame(TEXT, b"a"))
+            await until(lambda: served.site.counters.refused)
+            client.reset_when_closed()
+            client.close()
+            await until(lambda: ends)
+
+    assert (told[0], told[-1], len(told)) == (1, 0, 60)
+    assert ends == [1013]
+    assert "message failed" not in [each["event"] for each in logs]

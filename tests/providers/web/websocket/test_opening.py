@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.providers.web.support import request_bytes
-from tests.providers.web.test_auth import cheap
+from tests.providers.web.support import cheap, request_bytes
 from tests.providers.web.websocket.support import (
     KEY,
     PROOF,
@@ -223,7 +222,7 @@ async def test_a_session_may_follow_other_requests_on_their_connection() -> None
     [
         ({"bearer": {"ann": "t0ken"}}, "Bearer t0ken", "Bearer other"),
         (
-            {"basic": {"ann": cheap("t0ken")}},
+            {"basic": {"ann": str(cheap("t0ken"))}},
             f"Basic {b64encode(b'ann:t0ken').decode()}",
             f"Basic {b64encode(b'ann:other').decode()}",
         ),

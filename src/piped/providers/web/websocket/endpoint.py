@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
-
-import structlog
+from typing import Any, Final
 
 from piped.engine.journey import journey, journey_text, new_journey
 from piped.errors import Unavailable
+from piped.providers.web.dispatch import Dispatcher, log
 from piped.providers.web.pages import page
 from piped.providers.web.request import Request
 from piped.providers.web.targets import Target
@@ -18,12 +17,7 @@ from piped.providers.web.websocket.link import BUDGET_S
 from piped.providers.web.websocket.opening import NotOpened, check_opening, choose_subprotocol
 from piped.providers.web.websocket.route import WebSocketRoute
 from piped.providers.web.websocket.session import WebSocket, WebSocketClosed
-from piped.spec import Dependency
-
-if TYPE_CHECKING:
-    from piped.providers.web.dispatch import Dispatcher
-
-log = structlog.get_logger("piped.web")
+from piped.spec import Dependency, dependencies_of
 
 _HINTS: Final[dict[int, list[tuple[str, bytes]]]] = {
     405: [("allow", b"allow: GET\r\n")],
@@ -49,7 +43,7 @@ class WebSocketEndpoint:
             pong_s=route.ping_timeout,
             idle_s=route.idle_timeout,
         )
-        self.needed = [each for each in (route.processor, route.on_open, route.on_close) if each]
+        self.needed = [*dependencies_of(route)]
 
     def handle(self, request: Request, target: Target, dispatcher: Dispatcher) -> None:
         """Open a session for a request, or answer why not."""
@@ -114,26 +108,23 @@ class Conversation:
         number = new_journey()
         journey.set(number)
         baton = {"websocket": session, "request": session.request, **facts}
-        scope = session.scope = self._scope()
         try:
             pipeline = dependency.value
             if pipeline.is_async:
-                async with scope:
+                deadline = session.loop.time() + self.target.deadline_s
+                session.scope = asyncio.timeout_at(min(deadline, session.over_by))
+                async with session.scope:
                     await pipeline(baton)
             else:
                 pipeline.now(baton)
         except Exception as error:
-            self._fail(error, number, has_expired=scope.expired())
+            self._fail(error, number)
         finally:
             session.scope = None
 
-    def _scope(self) -> asyncio.Timeout:
-        """Return a scope that ends with the deadline, or soon after the client has left."""
-        deadline = self.session.loop.time() + self.target.deadline_s
-        return asyncio.timeout_at(min(deadline, self.session.over_by))
-
-    def _fail(self, error: Exception, number: int, *, has_expired: bool) -> None:
+    def _fail(self, error: Exception, number: int) -> None:
         session, dispatcher = self.session, self.dispatcher
+        has_expired = session.scope is not None and session.scope.expired()
         facts: dict[str, Any] = {
             "site": dispatcher.site,
             "path": session.request.path,

@@ -16,7 +16,6 @@ class Host(Protocol):
     counters: Counters
     limits: Limits
     context: contextvars.Context
-    is_draining: bool
     sockets: Sockets
 
     def closed(self, connection: Any) -> None: ...

@@ -7,10 +7,9 @@ from collections import deque
 from time import perf_counter
 from typing import Any, Final
 
-import structlog
-
 from piped.engine.journey import journey_text
 from piped.errors import BatonError
+from piped.providers.web.dispatch import log
 from piped.providers.web.outlet import NEVER
 from piped.providers.web.request import Request
 from piped.providers.web.websocket.host import Host
@@ -20,15 +19,12 @@ from piped.providers.web.websocket.limits import (
     FAILED,
     GOING_AWAY,
     NORMAL,
-    REASON_BYTES,
     RULES,
     SocketLimits,
-    may_be_sent,
 )
 from piped.providers.web.websocket.outbox import Outbox
 from piped.providers.web.websocket.wire import Broken, Close, Event, Ping, Pong, Wire
-
-log = structlog.get_logger("piped.web")
+from piped.spec.closing import REASON_BYTES, may_be_sent
 
 BUDGET_S: Final = 0.001
 """How long the frames of one session may keep the event loop in one of its turns."""
@@ -76,7 +72,6 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport = transport
         self.outbox = Outbox(transport, self.loop, self.limits, self.host.limits.stall_s)
         self.is_open = True
-        self._heard = self._active = self.loop.time()
         self.host.counters.websockets += 1
 
     def data_received(self, data: bytes) -> None:

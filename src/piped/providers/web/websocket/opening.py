@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from piped.errors import PipedError
 from piped.providers.web.request import Request
-from piped.spec.headers import TOKEN
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What a server adds to the client's key, to show that it speaks WebSocket (RFC 6455, 1.3)."""
@@ -92,20 +91,10 @@ def choose_subprotocol(request: Request, known: Sequence[str]) -> str | None:
 
 
 def accepting_head(request: Request, subprotocol: str | None) -> bytes:
-    """Return the head that switches protocols, but for its date.
-
-    Raises:
-        ValueError: The subprotocol is no token.
-    """
+    """Return the head that switches protocols, but for its date."""
     key = request.headers["sec-websocket-key"].strip().encode("latin-1")
     proof = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
-    lines = [
-        b"upgrade: websocket\r\nconnection: upgrade\r\n",
-        b"sec-websocket-accept: %b\r\n" % proof,
-    ]
+    head = b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: %b\r\n" % proof
     if subprotocol is not None:
-        if not TOKEN.fullmatch(subprotocol):
-            raise ValueError(f"expected a subprotocol, got {subprotocol!r}")
-        lines.append(f"sec-websocket-protocol: {subprotocol}\r\n".encode())
-    lines += [line for _, line in request.answer_lines]
-    return b"".join(lines)
+        head += f"sec-websocket-protocol: {subprotocol}\r\n".encode()
+    return head

@@ -107,4 +107,4 @@ class Outbox:
 
     def is_stuck(self, now: float) -> bool:
         """Tell whether the client has read nothing for too long."""
-        return self._outlet.due <= now and self._outlet.is_stuck()
+        return self._outlet.is_stuck(now)

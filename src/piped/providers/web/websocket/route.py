@@ -86,9 +86,7 @@ def _is_origin(text: str) -> bool:
     """Tell whether a text is what browsers send: scheme, host, perhaps port, and no path."""
     try:
         parts = urlsplit(text)
-        is_bare = bool(parts.hostname) and parts.port != 0
+        is_there = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return (
-        is_bare and parts.scheme in SCHEMES and text.endswith(parts.netloc) and parts.netloc != ""
-    )
+    return is_there and parts.scheme in SCHEMES and text.endswith(parts.netloc)

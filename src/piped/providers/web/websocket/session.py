@@ -1,11 +1,7 @@
-"""A WebSocket session: a client that talks in messages.
-
-It is what a pipeline finds in its batons, and what an application behind ``asgi`` talks through.
-"""
+"""A WebSocket session: a client that talks in messages, as a pipeline finds it in its batons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from piped.errors import BatonError, PipedError
@@ -33,8 +29,8 @@ class WebSocket(Link):
     why: 1000 is a usual end, 1001 the end of the site or of the page, 1006 a lost connection.
     """
 
-    def __init__(self, request: Request, limits: SocketLimits | None = None) -> None:
-        super().__init__(request, limits or SocketLimits())
+    def __init__(self, request: Request, limits: SocketLimits) -> None:
+        super().__init__(request, limits)
         self.subprotocol: str | None = None
 
     def __repr__(self) -> str:
@@ -57,18 +53,13 @@ class WebSocket(Link):
         super()._end(code, reason)
         self.sockets.remove(self)
 
-    def accept(
-        self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
-    ) -> bool:
+    def accept(self, subprotocol: str | None) -> bool:
         """Answer the request that proposed the session; tell whether the client was there.
 
         Args:
             subprotocol: One of those that the client has proposed.
-            headers: More header fields of that answer.
         """
         self.subprotocol = subprotocol
-        for name, value in headers:
-            self.request.add_header(name, value)
         return self.request.hand_over(self, accepting_head(self.request, subprotocol))
 
     async def receive(self) -> str | bytes:
@@ -136,8 +127,8 @@ class WebSocket(Link):
 
     def join(self, group: str) -> None:
         """Be sent what is sent to a group."""
-        self.host.sockets.join(self, group)
+        self.sockets.join(self, group)
 
     def leave(self, group: str) -> None:
         """Be sent no more what is sent to a group."""
-        self.host.sockets.leave(self, group)
+        self.sockets.leave(self, group)

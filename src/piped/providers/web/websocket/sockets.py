@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from piped.errors import BatonError
@@ -69,10 +68,9 @@ class Sockets:
             BatonError: It is text that is no Unicode.
         """
         wanted = self._sessions if group is None else self._groups.get(group, {})
-        sessions: Iterable[WebSocket] = tuple(wanted.values())
         frame: bytes | None = None
         sent = 0
-        for each in sessions:
+        for each in tuple(wanted.values()):  # one that is closed leaves
             frame = each.frame_of(message) if frame is None else frame
             sent += each.offer(frame)
         return sent

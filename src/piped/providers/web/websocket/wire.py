@@ -81,8 +81,8 @@ class Wire:
                 if event is not None:
                     return event
         except ParseFailed as error:
-            what = "not UTF-8" if error.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA else ""
-            raise Broken(int(error.code), what or "not WebSocket") from error
+            is_text = error.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA
+            raise Broken(error.code, "not UTF-8" if is_text else "not WebSocket") from error
         return None
 
     def _read(self, frame: Frame) -> Event | None:
