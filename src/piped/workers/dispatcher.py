@@ -93,7 +93,7 @@ class Dispatcher(Ledger):
         held = list(peer.holding.values())
         peer.holding.clear()
         if peer.is_draining and not held:
-            log.info("worker has ended", pool=self.name, worker=peer.name)
+            log.info("worker left", pool=self.name, worker=peer.name)
         else:
             log.warning(
                 "worker lost", pool=self.name, worker=peer.name, parts=len(held), reason=reason

@@ -183,7 +183,7 @@ class NatsLedger(Ledger):
             return
         del self.peers[peer.address]
         if peer.is_draining:
-            log.info("worker has ended", pool=self.name, worker=peer.name)
+            log.info("worker left", pool=self.name, worker=peer.name)
             return
         silent_s = round(now - peer.heard, 3)
         log.warning("worker is silent", pool=self.name, worker=peer.name, silent_s=silent_s)
