@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
@@ -31,6 +33,7 @@ from piped.workers.frames import (
     Work,
 )
 from piped.workers.parts import Gathered, Part
+from piped.workers.slate import Slate
 from tests.conftest import Clock, turn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("clock")]
@@ -119,6 +122,23 @@ def _take_results(answer: Answer, worker: str) -> list[Any]:
     if not answer.is_good:
         raise ValueError(f"{worker}: {answer.payload.decode()}")
     return [answer.payload.decode()]
+
+
+Slates: TypeAlias = Callable[[bytes], Slate]
+
+
+@pytest.fixture
+def slates() -> Iterator[Slates]:
+    """Make the slates of workers that the test plays."""
+    made: list[Slate] = []
+
+    def make(owner: bytes) -> Slate:
+        made.append(Slate(owner))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 async def failure(future: asyncio.Future[list[Any]]) -> str:
@@ -348,6 +368,63 @@ async def test_a_part_that_has_killed_two_workers_is_set_aside() -> None:
     )
     assert pool.counters.set_aside == 1
     assert len(pool.aside) == 1
+
+
+async def test_what_a_worker_has_begun_is_read_from_its_slate(slates: Slates) -> None:
+    pool = Pool(attempts=9)
+    future = pool.submit("poison")
+    for name in (b"one", b"two"):
+        slate = slates(name)
+        worker = pool.hello(name, pid=os.getpid(), slate=slate.fd)
+        work = pool.work(worker)[0]
+        assert pool.wire.all(worker, Welcome)[0].sees_slate
+        slate.write(work.id, work.attempt)
+        pool.die(worker)
+
+    assert await failure(future) == (
+        "PartSetAside: a part for 'sum' was set aside by pool 'math': 2 workers died of it"
+    )
+
+
+async def test_what_a_worker_has_not_begun_does_not_count_though_it_has_a_slate(
+    slates: Slates,
+) -> None:
+    pool = Pool(attempts=1)
+    future = pool.submit("innocent")
+    for name in (b"one", b"two", b"three"):
+        slate = slates(name)
+        worker = pool.hello(name, pid=os.getpid(), slate=slate.fd)
+        slate.write(pool.work(worker)[0].id, 99)
+        pool.die(worker)
+
+    last = pool.hello(b"last")
+    pool.answer(last, pool.work(last)[0])
+
+    assert await future == ["y"]
+
+
+async def test_slates_are_let_go_with_their_workers(slates: Slates) -> None:
+    made = {name: slates(name) for name in (b"one", b"two")}
+    before = len(os.listdir("/proc/self/fd"))
+    pool = Pool()
+    for name, slate in made.items():
+        pool.hello(name, pid=os.getpid(), slate=slate.fd)
+    opened = len(os.listdir("/proc/self/fd"))
+
+    pool.die(b"one")
+    pool.dispatcher.close(RuntimeError("the test is over"))
+
+    assert opened == before + 2
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**40])
+async def test_a_worker_whose_slate_cannot_be_read_is_to_say_what_it_begins(pid: int) -> None:
+    pool = Pool()
+
+    worker = pool.hello(b"one", pid=pid, slate=3)
+
+    assert not pool.wire.all(worker, Welcome)[0].sees_slate
 
 
 async def test_what_is_set_aside_keeps_its_payload_for_those_who_are_told() -> None:

@@ -51,7 +51,7 @@ def test_a_worker_of_the_first_release_may_leave_out_what_has_a_default() -> Non
 
 
 def test_what_a_later_version_has_added_is_skipped() -> None:
-    long = b"\x01" + msgspec.msgpack.encode([[2, 1, ID, 0.5, "json", "something new", {"more": 1}]])
+    long = b"\x01" + msgspec.msgpack.encode([[2, 1, ID, 0.5, "json", False, "something new", 2]])
 
     assert read_by_worker(long) == [Welcome(1, ID, 0.5)]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from piped.workers.frames import Started, Work
 from piped.workers.line import MAX_GROUP, TURN_S, Held, Line
+from piped.workers.slate import NOTHING, Slate, SlateReader
 from tests.conftest import turn
 
 pytestmark = pytest.mark.anyio
@@ -19,6 +21,13 @@ _numbers = itertools.count()
 def held(*, must_ask: bool = False) -> Held:
     id_ = next(_numbers).to_bytes(16, "big")
     return Held(Work(id_, 1, "sum", b"1", 5.0, must_ask), None, now=0.0)
+
+
+@pytest.fixture
+def slate() -> Iterator[Slate]:
+    made = Slate(b"one")
+    yield made
+    made.close()
 
 
 class Log:
@@ -95,6 +104,23 @@ async def test_what_runs_is_sent_before_it_runs() -> None:
     await turn()
 
     assert seen == [1]
+
+
+async def test_where_the_front_sees_a_slate_nothing_is_told(slate: Slate) -> None:
+    seen: list[tuple[bytes, int]] = []
+    reader = SlateReader(os.getpid(), slate.fd, b"one")
+    log = Log(lambda _part: seen.append(reader.running()))
+    log.line.slate = slate
+
+    parts = log.add(3)
+    await turn()
+    after = reader.running()
+    reader.close()
+
+    assert log.told == []
+    assert log.ran == parts
+    assert seen == [part.key for part in parts]
+    assert after == NOTHING
 
 
 async def test_one_that_was_cancelled_is_not_run() -> None:

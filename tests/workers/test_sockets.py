@@ -60,7 +60,7 @@ class Wire:
 
     def __init__(self) -> None:
         self._pipe = os.pipe()
-        self.inbox = [zmq.Frame(b"%d" % number) for number in range(200)]
+        self.inbox = [b"%d" % number for number in range(400)]
 
     def socket(self, _kind: int) -> Wire:
         return self
@@ -68,14 +68,14 @@ class Wire:
     def setsockopt(self, _option: int, _value: int) -> None:
         pass
 
-    def getsockopt(self, _option: int) -> int:
+    def getsockopt(self, option: int) -> int:
+        if option == zmq.EVENTS:
+            return int(zmq.POLLIN) if self.inbox else 0
         return self._pipe[0]
 
-    def recv(self, _flags: int, copy: bool) -> zmq.Frame:
-        assert not copy
-        if not self.inbox:
-            raise zmq.Again
-        return self.inbox.pop(0)
+    def recv(self, _flags: int, copy: bool = True) -> bytes | zmq.Frame:
+        data = self.inbox.pop(0)
+        return data if copy else zmq.Frame(data)
 
     def send(self, _frame: bytes, _flags: int) -> None:
         raise zmq.ZMQError(zmq.EHOSTUNREACH)
@@ -101,4 +101,5 @@ async def test_that_one_is_gone_is_told_after_all_that_it_has_said() -> None:
         await is_told.wait()
     socket.close()
 
-    assert told == [*([b"%d" % number] for number in range(200)), (b"gone", True)]
+    said = [[b"%d" % number, b"%d" % (number + 1)] for number in range(0, 400, 2)]
+    assert told == [*said, (b"gone", True)]

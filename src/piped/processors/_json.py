@@ -31,7 +31,12 @@ def encode(value: Any) -> bytes:
         BatonError: Something in the value has no JSON.
     """
     try:
-        return _encoded(value if _is_surely_simple(value) else _simplified(value, "", []))
+        if _is_simple(value):
+            return _encoder.encode(value)
+    except (RecursionError, ValueError):
+        pass  # what is wrong is told below
+    try:
+        return _encoded(_simplified(value, "", []))
     except RecursionError:
         raise BatonError("cannot encode as JSON what is nested so deep") from None
 
@@ -74,13 +79,6 @@ def is_object_or_array(source: str | bytes) -> bool:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return False
     return True
-
-
-def _is_surely_simple(value: Any) -> bool:
-    try:
-        return _is_simple(value)
-    except RecursionError:
-        return False
 
 
 def _is_simple(value: Any) -> bool:

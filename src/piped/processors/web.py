@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Final
 
@@ -19,6 +19,7 @@ from piped.spec import Meta, Processor, Step, processor
 from piped.spec.headers import CONTROL, OF_THE_SITE, TOKEN
 
 JSON: Final = "application/json"
+SENT_AS_JSON: Final = (dict, list, tuple)
 CODES: Final = {each.name: each.value for each in HTTPStatus if each.value >= 200}
 
 
@@ -103,7 +104,7 @@ class WriteWebResponse(Processor):
                 request.status = status
             if given_type is not None:
                 request.set_header("content-type", given_type)
-            elif kind and not any(name == "content-type" for name, _ in request.answer_lines):
+            elif kind and not _has_type(request.answer_lines):
                 request.set_header("content-type", kind)
             if body is not None:
                 request.write(body)
@@ -115,7 +116,7 @@ class WriteWebResponse(Processor):
 
     def _body(self, content: Any) -> tuple[bytes, str]:
         """Return content as bytes, and what it is."""
-        if isinstance(content, dict | list | tuple):
+        if isinstance(content, SENT_AS_JSON):
             return _json.encode(content), JSON
         if isinstance(content, str):
             body = encoded(content, self.encoding)
@@ -127,6 +128,10 @@ class WriteWebResponse(Processor):
         if charset == "utf-8" and self.content_type is None and _json.is_object_or_array(body):
             return body, JSON
         return body, f"text/html; charset={charset}"
+
+
+def _has_type(lines: Sequence[tuple[str, bytes]]) -> bool:
+    return bool(lines) and any(name == "content-type" for name, _ in lines)
 
 
 @processor("set-http-headers")

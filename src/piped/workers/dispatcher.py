@@ -12,13 +12,15 @@ The rules, beside those of every ledger:
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
-from piped.workers.frames import Back, Beat, Cancel, Died, Go, Ping, Started, Work
+from piped.workers.frames import Back, Beat, Cancel, Died, Go, Hello, Ping, Started, Work
 from piped.workers.ledger import MISSED_S, Ledger
 from piped.workers.parts import POISON_DEATHS, Budget, Part, Peer
+from piped.workers.slate import SlateReader
 
 log = structlog.get_logger("piped.workers")
 
@@ -44,6 +46,20 @@ class Dispatcher(Ledger):
             self._send(part, next(iter(self._ready.values())), now)
 
     # What workers say.
+
+    def _new_peer(self, address: bytes, hello: Hello) -> Peer:
+        peer = super()._new_peer(address, hello)
+        if hello.slate >= 0:
+            with suppress(
+                OSError
+            ):  # of another user, or in a container of its own: it says Started
+                peer.slate = SlateReader(hello.pid, hello.slate, address)
+        return peer
+
+    def _let_go(self, peer: Peer) -> None:
+        if peer.slate is not None:
+            peer.slate.close()
+            peer.slate = None
 
     def _started(self, peer: Peer, frame: Started) -> None:
         if len(frame.parts) > 1:
@@ -90,6 +106,7 @@ class Dispatcher(Ledger):
         self._ready.pop(address, None)
         if (running := peer.running) is not None:
             running.begin()
+        self._let_go(peer)
         held = list(peer.holding.values())
         peer.holding.clear()
         if peer.is_draining and not held:
@@ -191,6 +208,11 @@ class Dispatcher(Ledger):
             self._ready.setdefault(peer.address, peer)
         else:
             self._ready.pop(peer.address, None)
+
+    def close(self, error: Exception) -> None:
+        super().close(error)
+        for peer in self.peers.values():
+            self._let_go(peer)
 
     # What time does.
 

@@ -43,6 +43,7 @@ class Hello(_Said, tag=1):
     pid: int = 0
     host: str = ""
     capacity: int = 1
+    slate: int = -1  # the descriptor in its process by which the front may see what it runs
 
 
 class Welcome(_Said, tag=2):
@@ -52,6 +53,7 @@ class Welcome(_Said, tag=2):
     life: bytes
     lease_s: float
     format: str = "json"
+    sees_slate: bool = False  # so that Started need not be said of parts that wait for no word
 
 
 class Refusal(_Said, tag=3):

@@ -242,13 +242,14 @@ class Ledger:
             log.error("worker refused", pool=self.name, worker=hello.name, reason=what)
             self._link.send(address, Refusal(what))
             return
-        rules = self._rules
-        self._link.send(address, Welcome(version, self._life, rules.lease, rules.format))
         known = self.peers.get(address)
+        peer = known or self._new_peer(address, hello)
+        rules, sees_slate = self._rules, peer.slate is not None
+        welcome = Welcome(version, self._life, rules.lease, rules.format, sees_slate)
+        self._link.send(address, welcome)
         if known is not None:  # it has not heard yet that it is welcome, or only says that it lives
             known.capacity = hello.capacity
             return
-        peer = Peer(address, hello.name, hello.pid, hello.host, hello.capacity)
         peer.heard = self._loop.time()
         self.peers[address] = peer
         for part in self._open.values():
@@ -303,6 +304,10 @@ class Ledger:
             caller.take(part, results)
 
     # What the kinds of ledgers do.
+
+    def _new_peer(self, address: bytes, hello: Hello) -> Peer:
+        """Return a worker that has introduced itself."""
+        return Peer(address, hello.name, hello.pid, hello.host, hello.capacity)
 
     def _place(self, part: Part, now: float) -> None:
         """Have a new part done."""

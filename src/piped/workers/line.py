@@ -10,6 +10,7 @@ from typing import Final
 
 from piped.spec import PipelineName
 from piped.workers.frames import Started, Work
+from piped.workers.slate import Slate
 
 TURN_S: Final = 0.001
 """How long parts may keep the event loop in one turn; one that takes longer has it for itself."""
@@ -46,6 +47,8 @@ class Line:
     What is told is a group, in the order in which it runs: of those that are not answered yet, the
     first one is running. One that had to ask is in no group: it runs alone, as soon as it may.
 
+    Where the front sees a ``slate``, what runs is written there, and nothing is told.
+
     Args:
         run: Runs a part, and answers it.
         send: Says something to the front.
@@ -66,6 +69,7 @@ class Line:
         self._asked: Held | None = None
         self._is_scheduled = False
         self._mean_s = 0.0
+        self.slate: Slate | None = None
 
     def append(self, held: Held) -> None:
         """Run a part when those before it are done; one that has asked, in the next turn."""
@@ -119,6 +123,8 @@ class Line:
         while group and perf_counter() < until:
             self._run_alone(group.popleft())
         self._told = group or self._tell_next()
+        if self.slate is not None:
+            self.slate.wipe()
         self._flush()
         if self._told or self._waiting:
             self._schedule()
@@ -131,10 +137,12 @@ class Line:
             held = self._waiting.popleft()
             if not held.is_cancelled:
                 group.append(held)
-        if group:
+        if group and self.slate is None:
             self._send(Started(tuple(held.key for held in group)))
         return group
 
     def _run_alone(self, held: Held) -> None:
         if not held.is_cancelled:
+            if self.slate is not None:
+                self.slate.write(*held.key)
             self._run(held)

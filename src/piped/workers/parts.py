@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from piped.errors import add_note
+from piped.workers.slate import SlateReader
 
 POISON_DEATHS: Final = 2
 """How many workers a part may kill before it is set aside."""
@@ -172,13 +173,14 @@ class Peer:
     holding: dict[bytes, Part] = field(default_factory=dict)
     leaked: dict[bytes, int] = field(default_factory=dict)  # taken back, by id; not heard of since
     line: tuple[tuple[bytes, int], ...] = ()  # what it runs one after the other
+    slate: SlateReader | None = None  # on which it writes what it runs, where it can be read
     answered: int = 0
     failed: int = 0
 
     @property
     def running(self) -> Part | None:
         """The one that it runs now, of those that it runs one after the other."""
-        for id_, attempt in self.line:
+        for id_, attempt in self.line if self.slate is None else _written_on(self.slate):
             part = self.holding.get(id_)
             if part is not None and part.holders.get(attempt) == self.address:
                 return part
@@ -190,6 +192,13 @@ class Peer:
         if self.is_suspect or self.is_draining:
             return False
         return len(self.holding) + len(self.leaked) < self.capacity
+
+
+def _written_on(slate: SlateReader) -> tuple[tuple[bytes, int], ...]:
+    try:
+        return (slate.running(),)
+    except OSError:  # the worker has spoilt it
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

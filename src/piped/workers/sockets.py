@@ -10,11 +10,11 @@ from typing import Any, Final
 import zmq
 
 from piped.errors import Misconfigured
+from piped.spec.turns import BUDGET_S
 from piped.workers.frames import MAX_FRAME, encoded
 
 BATCH: Final = 64
-BUDGET_S: Final = 0.001
-"""How many messages are read in one turn of the loop, and for how long."""
+"""How many messages are read in one turn of the loop, if its time is not over before."""
 
 LINGER_MS: Final = 1000
 
@@ -23,6 +23,8 @@ LAST_WORDS_S: Final = 0.05
 
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+_EVENTS: Final = int(zmq.EVENTS)
+_POLLIN: Final = int(zmq.POLLIN)
 
 _OPTIONS: Final[dict[int, int]] = {
     zmq.LINGER: LINGER_MS,
@@ -57,6 +59,7 @@ class LoopSocket:
         self.socket = context.socket(kind)
         for option, value in _OPTIONS.items():
             self.socket.setsockopt(option, value)
+        self._is_router = kind == zmq.ROUTER
         self._on_message, self._on_unsent = on_message, on_unsent
         self._outbox: dict[bytes, list[Any]] = {}
         self._gone: dict[bytes, float] = {}  # since when; told once all they have said is read
@@ -140,17 +143,11 @@ class LoopSocket:
             return
         until = perf_counter() + BUDGET_S
         for _ in range(BATCH):
-            try:
-                frame = self.socket.recv(_NOBLOCK, copy=False)
-                frames = [frame.bytes]
-                while frame.more:  # whether more follow is asked of the frame: else it costs more
-                    frame = self.socket.recv(_NOBLOCK, copy=False)
-                    frames.append(frame.bytes)
-            except zmq.Again:
+            if not self._has_message:  # to ask costs half of what finding nothing does
                 self._tell_gone(self._loop.time())
                 return
             try:
-                self._on_message(frames)
+                self._on_message(self._receive())
             except BaseException:  # the loop tells of it; no sign comes for those that are there
                 self.wake()
                 raise
@@ -161,7 +158,23 @@ class LoopSocket:
         self._tell_gone(self._loop.time() - LAST_WORDS_S)
         self.wake()
 
+    @property
+    def _has_message(self) -> bool:
+        return bool(int(self.socket.getsockopt(_EVENTS)) & _POLLIN)
+
+    def _receive(self) -> list[bytes]:
+        """Return the frames of a message that is there; that of a ROUTER begins with an address."""
+        frames = [self.socket.recv(_NOBLOCK)] if self._is_router else []
+        is_more = True
+        while is_more:
+            frame = self.socket.recv(_NOBLOCK, copy=False)
+            frames.append(frame.bytes)
+            is_more = frame.more  # to ask the socket costs more
+        return frames
+
     def _tell_gone(self, before: float) -> None:
+        if not self._gone:
+            return
         for address in [each for each, since in self._gone.items() if since <= before]:
             del self._gone[address]
             self._on_unsent(address, True)

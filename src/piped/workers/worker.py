@@ -32,6 +32,7 @@ from piped.workers.frames import (
     Work,
 )
 from piped.workers.line import Held, Line
+from piped.workers.slate import Slate
 
 HEARTBEAT_S: Final = 1.0
 
@@ -75,6 +76,7 @@ class Worker:
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self.pool = pool
+        self.answered = self.failed = 0  # parts, so far
         self.lease_s = 0.5
         self._pipelines, self._crossing = pipelines, crossing
         self._concurrency, self._send, self._group = concurrency, send, group
@@ -107,10 +109,14 @@ class Worker:
         """How many parts it has."""
         return len(self._held)
 
-    def hello(self, name: str) -> Hello:
-        """Return what tells a front who this is."""
+    def hello(self, name: str, slate: int = -1) -> Hello:
+        """Return what tells a front who this is, and where it may see what is run."""
         host = socket.gethostname()
-        return Hello(SPOKEN, self.pool, name, os.getpid(), host, self.capacity)
+        return Hello(SPOKEN, self.pool, name, os.getpid(), host, self.capacity, slate)
+
+    def show(self, slate: Slate | None) -> None:
+        """Write on a slate what is run, in place of saying it; None is none that the front sees."""
+        self._line.slate = slate
 
     def start(self) -> None:
         """Begin to beat."""
@@ -193,6 +199,8 @@ class Worker:
         self._send(Back(*key, self.capacity))
 
     def _answer(self, held: Held, took_s: float, is_good: bool, payload: bytes) -> Answer:
+        self.answered += is_good
+        self.failed += not is_good
         return Answer(*held.key, is_good, payload, self.capacity, took_s)
 
     def _run_in_loop(self, held: Held) -> None:

@@ -28,6 +28,7 @@ from piped.workers.frames import (
     read_by_worker,
 )
 from piped.workers.ledger import Ledger
+from piped.workers.slate import new_slate
 from piped.workers.sockets import LoopSocket, monitored
 from piped.workers.worker import Worker
 
@@ -110,7 +111,9 @@ class DealerLink:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], pool: str, name: str) -> None:
         self._socket = LoopSocket(context, zmq.DEALER, self._on_message, self._on_unsent)
-        self._socket.socket.setsockopt(zmq.IDENTITY, b"\x01" + secrets.token_bytes(16))
+        address = b"\x01" + secrets.token_bytes(16)
+        self._socket.socket.setsockopt(zmq.IDENTITY, address)
+        self._slate = new_slate(address)
         self._loop = asyncio.get_running_loop()
         self._pool, self._name = pool, name
         self._worker: Worker | None = None
@@ -150,10 +153,13 @@ class DealerLink:
         if self._timer is not None:
             self._timer.cancel()
         self._socket.close()
+        if self._slate is not None:
+            self._slate.close()
 
     def _hello(self) -> None:
         assert self._worker is not None
-        self.send(self._worker.hello(self._name))
+        slate = -1 if self._slate is None else self._slate.fd
+        self.send(self._worker.hello(self._name, slate))
         self._timer = self._loop.call_later(self._hello_s, self._hello)
         self._hello_s = min(2 * self._hello_s, LAST_HELLO_S)
 
@@ -192,6 +198,7 @@ class DealerLink:
             self._worker.abandon()
         self._life = welcome.life
         self._worker.lease_s = welcome.lease_s
+        self._worker.show(self._slate if welcome.sees_slate else None)
         log.info("joined", pool=self._pool, worker=self._name)
 
     def _on_unknown(self) -> None:
