@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 		"(on Debian and Ubuntu: apt install python3-venv), then say make again"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-		--only-binary :all: --editable '.[all]' --group dev
+		--only-binary :all: --no-binary nkeys --editable '.[all]' --group dev  # nkeys has no wheel
 	@$(BIN)/python -m compileall -q src/piped
 	@$(BIN)/piped --version
 	@touch $@
@@ -54,12 +54,17 @@ docs: install  ## write the reference pages from the declarations, and the site 
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open build/site/index.html; to search it: $(BIN)/python -m http.server -d build/site"
 
-bench: install  ## measure, beside something else in the same run
+bench: install  ## measure, beside something else in the same run, and draw; 20 minutes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	@$(BIN)/python bench/engine.py
 	@$(BIN)/python bench/startup.py
+	@$(BIN)/python bench/web.py
 	@$(BIN)/python bench/pool.py --quick
+	@$(BIN)/python bench/tracked.py
+	@$(BIN)/python bench/limits.py
+	@$(BIN)/python bench/growth.py
 
-bench-peers:  ## make the environment of what the pools are measured beside
+bench-peers:  ## make the environment of what Piped is measured beside
 	@$(PYTHON) -m venv bench/peers/.venv
 	@bench/peers/.venv/bin/python -m pip install --quiet -r bench/peers/requirements.txt
 

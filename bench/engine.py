@@ -8,13 +8,12 @@ machine, the nanoseconds only on this one.
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
 from typing import Any
+
+from machine import heading
 
 from piped.batons import Baton
 from piped.document import parse
@@ -187,18 +186,9 @@ def timed(run: Run, make: Callable[[], Baton], count: int) -> float:
     return time.perf_counter_ns() - begun
 
 
-def cpu() -> str:
-    """Return what the processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "?")
-
-
 def main() -> None:
     """Measure every case and print the table."""
-    print(f"{date.today()}, Python {platform.python_version()}, {cpu()}\n")
+    print(f"{heading('piped-server')}\n")
     print("| case | steps | engine ns/step | naive | by hand | engine : naive | engine : by hand |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for case in CASES:

@@ -73,6 +73,7 @@ class Connection:
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.wanted, self.since, self._got = b"", 0.0, b""
+        self.is_last = False  # the other side closes after this answer
 
     def ask(self, request: bytes, wanted: bytes, now: float) -> None:
         self.wanted, self.since, self._got = wanted, now, b""
@@ -91,7 +92,9 @@ class Connection:
         end = got.find(b"\r\n\r\n")
         if end < 0:
             return None
-        begin = got.lower().find(b"\r\ncontent-length:", 0, end + 2) + 17
+        head = got[: end + 2].lower()
+        self.is_last = b"\r\nconnection: close\r\n" in head
+        begin = head.find(b"\r\ncontent-length:") + 17
         length = int(got[begin : got.index(b"\r", begin)])
         body = got[end + 4 :]
         return (int(got[9:12]), body) if len(body) >= length else None
@@ -129,11 +132,18 @@ class Load:
                 if answer is not None:
                     now = time.perf_counter()
                     self._judge(connection, *answer, now)
-                    self._ask(connection, now)
+                    self._ask(self._after(connection), now)
             except ConnectionError:
                 self.tally.broken += 1
                 self._close(connection)
                 self._ask(self._connect(), time.perf_counter())
+
+    def _after(self, connection: Connection) -> Connection:
+        """Return the connection, or a new one where it is at its end."""
+        if not connection.is_last:
+            return connection
+        self._close(connection)
+        return self._connect()
 
     def _connect(self) -> Connection:
         connection = Connection(self._port)

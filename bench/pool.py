@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import statistics
@@ -29,10 +28,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+from machine import heading
 from services import NotReady, Running, free_port, running
 
 HERE = Path(__file__).parent
@@ -71,7 +70,8 @@ class Variant:
         """Return what starts it, with so many workers."""
         if self.is_peer:
             return [str(python), str(PEERS / self.name / "run.py")]
-        given = [f"web.sum-square.port:{port}", *self.overrides, *(slow(work_s) if work_s else ())]
+        given = [f"web.sum-square.port:{port}", *UNLIMITED, *self.overrides]
+        given += slow(work_s) if work_s else ()
         options = [each for override in given for each in ("-O", override)]
         return [PIPED, "run", DOCUMENT.name, "--spawn", f"math:{workers}", *options]
 
@@ -80,6 +80,10 @@ class Variant:
         return {"PORT": str(port), "WORKERS": str(a_kind), "PEER_WORK_S": str(work_s)}
 
 
+UNLIMITED = (  # a site refuses what is too much for it, and the peers do not
+    "web.sum-square.max_in_flight:2048",
+    "web.sum-square.shed_lag:null",
+)
 NATS = (
     "workers.math.transport:nats",
     "workers.math.connection:main",
@@ -244,8 +248,9 @@ def main() -> None:
     variants = usable(asked, bench)
     if not variants:
         sys.exit("nothing to measure")
-    what = f"{rounds} rounds of {seconds:g} s, {os.cpu_count()} cores"
-    print(f"{date.today()}, Python {platform.python_version()}, {what}\n")
+    packages = ("piped-server", "uvloop", "pyzmq", "nats-py", "faststream", "uvicorn")
+    print(heading(*packages, peers=bench.python))
+    print(f"{rounds} x {seconds:g} s\n")
     if given.kill:
         bench.kill(variants)
         return

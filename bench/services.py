@@ -43,6 +43,10 @@ class Running:
         """Return the processor time that its living processes have taken."""
         return sum(map(cpu_s, self.processes))
 
+    def rss_mib(self) -> float:
+        """Return the memory that its living processes hold."""
+        return sum(map(rss_mib, self.processes))
+
     def wait_until_ready(self) -> None:
         """Return once it gives a good answer.
 
@@ -74,13 +78,21 @@ class Running:
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
+    command: Sequence[str],
+    port: int,
+    folder: Path,
+    environment: Mapping[str, str],
+    core: int | None = None,
 ) -> Iterator[Running]:
-    """Run a service until the block ends; what it writes is kept, and part of an error."""
+    """Run a service until the block ends; what it writes is kept, and part of an error.
+
+    With a core, all of its processes run on that one.
+    """
     with tempfile.TemporaryFile() as log:
-        started = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
-        )
+        with pinned(core):
+            started = subprocess.Popen(
+                command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+            )
         service = Running(started, port)
         try:
             service.wait_until_ready()
@@ -91,6 +103,26 @@ def running(
             raise NotReady(f"{error}\n{text[-2000:]}") from None
         finally:
             service.end()
+
+
+@contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Have processes that are started meanwhile run on one core, or on any."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def two_cores() -> tuple[int | None, int | None]:
+    """Return one for what is measured and one for who measures, nothing where there is but one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
 
 
 def is_answering(port: int) -> bool:
@@ -130,6 +162,16 @@ def cpu_s(pid: int) -> float:
         return 0.0
     user, system = stat.rpartition(")")[2].split()[11:13]  # fields 14 and 15, counted from 1
     return (int(user) + int(system)) / TICKS_A_SECOND
+
+
+def rss_mib(pid: int) -> float:
+    """Return the memory that a process holds, 0.0 if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    lines = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def free_port() -> int:

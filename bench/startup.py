@@ -8,16 +8,15 @@ it; the ratios hold on any machine, the milliseconds only on this one.
 from __future__ import annotations
 
 import http.client
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
+from machine import heading
 from services import free_port
 
 RUNS = 10
@@ -115,7 +114,7 @@ def main() -> None:
             ),
         )
         lines = len(large.read_text().splitlines())
-    print(f"{date.today()}, Python {platform.python_version()}, median of {RUNS} processes\n")
+    print(f"{heading('piped-server')}, median of {RUNS} processes\n")
     print("| what | ms | beside it | ms | ratio |")
     print("|---|---:|---|---:|---:|")
     for what, took, name, other_took in (

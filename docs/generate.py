@@ -54,7 +54,7 @@ TOPICS = (
     ),
     Topic("workers", "Workers", "jobs parts"),
     Topic("batches", "Batches and repeats", "batching repeats"),
-    Topic("web", "Web", "web web_headers websocket"),
+    Topic("web", "Web", "web web_headers web_streams websocket"),
     Topic("http-client", "HTTP client", "http_client"),
     Topic("queues", "Queues", "zmq nats"),
     Topic("state", "Contexts, ticks and files", "contexts ticks files"),

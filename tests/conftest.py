@@ -8,9 +8,13 @@ import select
 import selectors
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
+
+from piped.document import load
+from piped.drawing import draw
 
 LOOPS = ["uvloop", "asyncio"]
 
@@ -94,6 +98,23 @@ def has_ended(process: int, within_s: float = 15.0) -> bool:
         return bool(select.select([process], [], [], within_s)[0])
     finally:
         os.close(process)
+
+
+Told: TypeAlias = Callable[..., list[str]]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Tell what is wrong with `service.yaml`, which is made of lines; other files by keyword."""
+    monkeypatch.chdir(tmp_path)
+
+    def told(*lines: str, **files: str) -> list[str]:
+        for name, text in files.items():
+            Path(f"{name}.yaml").write_text(text)
+        Path("service.yaml").write_text("\n".join(lines))
+        return [str(each) for each in draw(load("service.yaml")).problems]
+
+    return told
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -16,6 +16,7 @@ HOUSE: Final = Path(piped.__file__).parent
 ORDER: Final = (
     "errors",
     "batons",
+    "sampling",
     "document",
     "spec",
     "resources",
@@ -27,6 +28,7 @@ ORDER: Final = (
     "shipped",
     "bundles",
     "blueprint",
+    "pool_checks",
     "checks",
     "drawing",
     "chart",

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from piped.document import load
 from piped.drawing import draw
-
-Told: TypeAlias = Callable[..., list[str]]
-
-
-@pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
-    """Tell what is wrong with `service.yaml`, which is made of lines; other files by keyword."""
-    monkeypatch.chdir(tmp_path)
-
-    def told(*lines: str, **files: str) -> list[str]:
-        for name, text in files.items():
-            Path(f"{name}.yaml").write_text(text)
-        Path("service.yaml").write_text("\n".join(lines))
-        return [str(each) for each in draw(load("service.yaml")).problems]
-
-    return told
-
+from tests.conftest import Told
 
 SITE = "  {name}: {{{listen}, routing: {{__config__: {{processor: pipeline.answer}}}}}}"
 
@@ -213,95 +195,6 @@ def test_a_step_after_one_that_always_fails_is_never_reached(told: Told) -> None
     ]
 
 
-def without_hints(found: list[str]) -> list[str]:
-    return [each for each in found if " hint[" not in each]
-
-
-SENDERS = [
-    "run-pipeline: {workers: math, pipeline: .own}",
-    "run-pipeline-if: {workers: math, pipeline: .own}",
-    "for-each: {workers: math, pipeline: .own}",
-    "submit-work: {workers: math, pipeline: .own, then: web.compute}",
-    "scatter-gather: {workers: math, mapping: [{pipeline: sum}, {pipeline: web.own}]}",
-]
-
-
-@pytest.mark.parametrize("step", SENDERS)
-def test_a_pipeline_that_its_pool_does_not_serve_is_told(told: Told, step: str) -> None:
-    found = told(
-        "workers: {math: {pipelines: [sum, mean]}}",
-        "pipelines:",
-        "  sum: [passthrough]",
-        "  mean: [passthrough]",
-        "  web:",
-        "    own: [passthrough]",
-        f"    compute: [{step}]",
-    )
-
-    [error] = without_hints(found)
-    assert error.splitlines()[0].endswith("error[not-served]: pool 'math' does not serve 'web.own'")
-    assert error.splitlines()[2:] == [
-        "    why: it serves: sum, mean",
-        "    hint: add 'web.own' to workers.math.pipelines, or name another one",
-    ]
-
-
-def test_what_a_pool_does_not_serve_is_told_where_it_is_named(told: Told) -> None:
-    step = "scatter-gather: {workers: math, mapping: [{pipeline: sum}, {pipeline: own}]}"
-
-    found = told(
-        "workers: {math: {pipelines: [sum]}}",
-        f"pipelines: {{sum: [passthrough], own: [passthrough], a: [{step}]}}",
-    )
-
-    assert [each.splitlines()[:2] for each in without_hints(found)] == [
-        [
-            "service.yaml:2:127: error[not-served]: pool 'math' does not serve 'own'",
-            "    at: pipelines.a[0].scatter-gather.mapping[1].pipeline",
-        ]
-    ]
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "run-pipeline: {workers: math, pipeline: ..sum}",
-        "run-pipeline: {pipeline: .own}",
-        "run-pipeline: {workers: math, pipeline_path: name}",
-        "submit-work: {workers: math, pipeline: sum, then: .own}",
-    ],
-)
-def test_a_pipeline_that_its_pool_serves_or_that_runs_here_is_fine(told: Told, step: str) -> None:
-    found = told(
-        "workers: {math: {pipelines: [sum]}}",
-        "pipelines:",
-        "  sum: [passthrough]",
-        f"  web: {{own: [passthrough], compute: [{step}]}}",
-    )
-
-    assert without_hints(found) == []
-
-
-@pytest.mark.parametrize(
-    ("pool", "step", "code"),
-    [
-        ("math", "run-pipeline: {workers: math, pipeline: own}", "unknown-pipeline"),
-        ("other", "run-pipeline: {workers: math, pipeline: sum}", "unknown-resource"),
-        ("math: {pipelines: 7}, other", "for-each: {workers: math, pipeline: a}", "wrong-value"),
-    ],
-)
-def test_what_is_wrong_with_the_pool_or_the_name_itself_is_told_alone(
-    told: Told, pool: str, step: str, code: str
-) -> None:
-    found = told(
-        f"workers: {{{pool}: {{pipelines: [sum]}}}}",
-        f"pipelines: {{sum: [passthrough], a: [{step}]}}",
-    )
-
-    [error] = without_hints(found)
-    assert f" error[{code}]: " in error
-
-
 def test_a_document_for_callers_and_workers_alone_may_have_what_it_likes(told: Told) -> None:
     found = told(
         "workers: {math: {pipelines: [sum]}, idle: {pipelines: [sum]}}",
@@ -324,4 +217,32 @@ def test_a_pool_that_no_step_sends_to_is_a_hint(told: Told) -> None:
     assert found == [
         "service.yaml:1:37: hint[unused-resource]: nothing uses 'workers.idle'\n"
         "    at: workers.idle"
+    ]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "admin: {listen: '127.0.0.1:0'}",
+        "nats: {connections: {main: {}}, streams: {jobs: {subjects: [jobs]}}}",
+        "nats: {connections: {main: {}}, kv: {seen: {}}}",
+    ],
+)
+def test_what_brings_no_batons_makes_no_pipeline_unused(told: Told, section: str) -> None:
+    found = told("pipelines: {a: [passthrough], b: [passthrough]}", section)
+
+    assert found == []
+
+
+def test_pipelines_are_unused_beside_a_subject_that_feeds_others(told: Told) -> None:
+    found = told(
+        "pipelines: {a: [passthrough], b: [passthrough]}",
+        "nats:",
+        "  connections: {main: {}}",
+        "  subjects: {jobs: {subject: jobs, processor: pipeline.a}}",
+        "admin: {listen: '127.0.0.1:0'}",
+    )
+
+    assert found == [
+        "service.yaml:1:34: hint[unused-pipeline]: nothing uses pipeline 'b'\n    at: pipelines.b"
     ]

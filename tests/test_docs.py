@@ -25,7 +25,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import httpx
 import pytest
@@ -259,12 +259,15 @@ def test_every_public_name_is_listed() -> None:
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
+REPORTING: Final = ("Problem", "WrongApplication", "report", "_report")
+
+
 def codes_in(folder: Path) -> set[str]:
     """Return the codes of all problems that the source can report."""
     found: set[str] = set()
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and called(node) in ("Problem", "report", "_report"):
+            if isinstance(node, ast.Call) and called(node) in REPORTING:
                 given = [*node.args, *(each.value for each in node.keywords if each.arg == "code")]
                 found |= {str(each.value) for each in given if is_code(each)}
     return found

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Set
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Set
+from typing import Final
 
 from piped.blueprint import SECTIONS, Blueprint
 from piped.document import Mapping
 from piped.engine import Pipeline
 from piped.errors import Level, Place, Problem, suggest
-from piped.spec import Dependency, PoolName, dependencies_of, elsewhere
-
-if TYPE_CHECKING:  # most documents do without pools
-    from piped.workers import Pool
+from piped.pool_checks import check_pools
+from piped.spec import dependencies_of
 
 OWN_RESOURCES: Final = ("pipelines", "service")
-THREAD_SAFE: Final = re.compile(r"context\..*|workers")
-"""The names of resources that threads may use."""
 ANYWHERE: Final = ("0.0.0.0", "*", "[::]", "[*]")  # noqa: S104 - recognized, not bound
 
 
@@ -28,8 +23,7 @@ def check(blueprint: Blueprint) -> Iterator[Problem]:
     yield from _unused(blueprint, needed)
     yield from _listening_twice(blueprint, needed)
     yield from _unanswered(blueprint)
-    yield from _bound_to_loop(blueprint)
-    yield from _not_served(blueprint)
+    yield from check_pools(blueprint)
 
 
 def _unprovided(blueprint: Blueprint) -> Iterator[Problem]:
@@ -93,7 +87,8 @@ def _unused(blueprint: Blueprint, needed: Set[str]) -> Iterator[Problem]:
 def _is_fed(blueprint: Blueprint) -> bool:
     """Tell whether a pipeline gets batons: workers only do what other pipelines send them."""
     feeders = (each for section, each in blueprint.providers.items() if section != "workers")
-    return any(True for each in feeders for _ in dependencies_of(each))
+    needs = (need for each in feeders for need in dependencies_of(each))
+    return any(need.name == "pipelines" or need.name.startswith("pipeline.") for need in needs)
 
 
 def _place_of(blueprint: Blueprint, path: str) -> Place | None:
@@ -164,47 +159,3 @@ def _may_answer(pipeline: Pipeline) -> bool:
         each.answers or not type(each).__module__.startswith("piped.")
         for each in pipeline.processors()
     )
-
-
-def _bound_to_loop(blueprint: Blueprint) -> Iterator[Problem]:
-    """Yield the pipelines that are to run in threads, and cannot: the event loop is not there."""
-    threaded = [pool for pool in _pools(blueprint) if pool.blocking is True]
-    needs = blueprint.needs_of_pipelines() if threaded else {}
-    for each in (each for pool in threaded for each in pool.pipelines):
-        name = each.name.removeprefix("pipeline.")
-        if name not in needs:  # it is broken, or unknown
-            continue
-        bound = sorted(need for need in needs[name] if not THREAD_SAFE.fullmatch(need))
-        if blueprint.pipelines[name].is_async:
-            what = f"'{name}' waits, and pipelines that wait cannot run in threads"
-        elif bound:
-            what = f"'{name}' uses '{bound[0]}', which threads cannot"
-        else:
-            continue
-        hint = "mark the step that keeps Python busy by 'blocking: true', instead of the pool"
-        yield Problem("bound-to-loop", what, each.place, each.at, hint=hint)
-
-
-def _not_served(blueprint: Blueprint) -> Iterator[Problem]:
-    """Yield the pipelines that steps send to a pool whose workers do not run them."""
-    pools = {pool.label: pool for pool in _pools(blueprint)}
-    steps = (step for each in blueprint.pipelines.values() for step in each.processors())
-    for step in steps if pools else ():
-        named = [each.name for each in dependencies_of(step) if isinstance(each, PoolName)]
-        if len(named) == 1 and named[0] in pools:
-            yield from _strange_to(pools[named[0]], elsewhere(step))
-
-
-def _pools(blueprint: Blueprint) -> Iterable[Pool]:
-    workers: Any = blueprint.providers.get("workers")
-    return workers.pools.values() if workers else ()
-
-
-def _strange_to(pool: Pool, pipelines: Iterable[Dependency[Any]]) -> Iterator[Problem]:
-    for each in pipelines:
-        name = each.name.removeprefix("pipeline.")
-        if name not in pool.served:
-            what = f"pool '{pool.name}' does not serve '{name}'"
-            why = f"it serves: {', '.join(pool.served)}"
-            hint = f"add '{name}' to {pool.label}.pipelines, or name another one"
-            yield Problem("not-served", what, each.place, each.at, why, hint)

@@ -47,6 +47,7 @@ _BY_MODULE: Final = {
     "piped.processors.values": "clean-baton increment-counter remap set-value set-values",
     "piped.processors.web": "extract-web-request-arguments set-http-headers write-web-response",
     "piped.processors.web_headers": "determine-ip set-http-expires",
+    "piped.processors.web_streams": "stream-web-response",
     "piped.processors.websocket": "close-websocket join-websocket-group send-websocket-message",
     "piped.processors.zmq": "send-zmq-message",
     "piped.status.processors": "create-statustest-reporter wait-for-statustest-reporter",

@@ -10,12 +10,19 @@ from typing import Final
 
 import pytest
 
-from tests.chaos import of_fronts, of_jobs, of_nats, of_nets, of_workers
+from tests.chaos import of_fronts, of_jobs, of_machines, of_nats, of_nets, of_workers
 from tests.chaos.matrix import ROWS, Row, Run
 
 __all__ = ["MUTANTS", "ROWS", "Row", "play"]
 
-READ: Final = (of_workers, of_fronts, of_nets, of_nats, of_jobs)  # which has filled the table
+READ: Final = (
+    of_workers,
+    of_fronts,
+    of_nets,
+    of_nats,
+    of_jobs,
+    of_machines,
+)  # which has filled the table
 LONGEST_S: Final = 120.0
 
 MUTANTS: Final = {"no-redelivery": "1", "no-dedupe": "6", "reused-ids": "0", "no-admission": "full"}

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -57,21 +57,37 @@ class Rig:
         self.url = self.front.url("web.site")
         self.admin = self.front.url("admin")
 
-    async def add(self, *names: str, overrides: tuple[str, ...] = (), **environment: str) -> None:
-        """Start workers, and wait until the front knows them."""
+    async def add(
+        self,
+        *names: str,
+        overrides: tuple[str, ...] = (),
+        within: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
+        """Start workers, here or elsewhere, and wait until the front knows them."""
         for name in names:
             self.workers[name] = self._process(
-                "work", "math", "service.yaml", "--name", name, overrides=overrides, **environment
+                *("work", "math", "service.yaml", "--name", name),
+                overrides=overrides,
+                within=within,
+                **environment,
             )
         for name in names:
             await asyncio.to_thread(self.workers[name].told, '"event":"joined"')
 
     def _process(
-        self, *arguments: str, overrides: tuple[str, ...] = (), **environment: str
+        self,
+        *arguments: str,
+        overrides: tuple[str, ...] = (),
+        within: Sequence[str] = (),
+        **environment: str,
     ) -> Process:
         options = [text for each in (*self._overrides, *overrides) for text in ("-O", each)]
         return self._processes(
-            *arguments, *options, cwd=self.folder, **{**self._environment, **environment}
+            *(*arguments, *options),
+            cwd=self.folder,
+            within=within,
+            **{**self._environment, **environment},
         )
 
     def kill(self, name: str) -> None:

@@ -383,6 +383,22 @@ def test_a_worker_tells_how_it_is(document: str, start: Processes, tmp_path: Pat
     assert answer.json()["providers"]["workers.math"] == {"state": "ready", "reason": ""}
 
 
+def test_a_worker_tells_what_it_has_done(document: str, start: Processes, tmp_path: Path) -> None:
+    front, admin = free_ports(2)
+    overrides = over_zmq(f"tcp://127.0.0.1:{front}")
+    service = start("run", document, *overrides, cwd=tmp_path).started()
+    worker = start("work", "math", document, *overrides, f"--admin=127.0.0.1:{admin}", cwd=tmp_path)
+    worker.told('"event":"joined"')
+
+    assert answer(service.url(), 2) == (4, worker.pid)
+    told = httpx.get(f"http://127.0.0.1:{admin}/metrics", trust_env=False).text.splitlines()
+
+    assert 'piped_work_parts_total{outcome="answered",pool="math"} 1.0' in told
+    assert 'piped_work_parts_total{outcome="failed",pool="math"} 0.0' in told
+    assert 'piped_work_in_flight{pool="math"} 0.0' in told
+    assert 'piped_pipeline_runs_total{pipeline="sum"} 1.0' in told
+
+
 def test_an_admin_address_that_is_none_is_told(invoke: Invoke, document: str) -> None:
     zmq = "workers.math.transport:zmq"
 

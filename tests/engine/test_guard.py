@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import selectors
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from piped.batons import Baton
-from piped.engine import Pipeline
-from piped.engine.guard import MAX_PLACES, LoopGuard, Watch
+from piped.engine import Pipeline, guard
+from piped.engine.guard import MAX_PLACES, LoopGuard, Sighting, Watch, look_at
 from piped.spec import DecidingProcessor, Processor, processor
 from tests.conftest import turn
 from tests.engine.conftest import OTHERS, Fail, compiled, specs
@@ -233,6 +236,61 @@ async def test_a_process_that_stood_still_blames_nobody(past: Past) -> None:
     await turn()
 
     assert past.held == []
+
+
+async def test_a_loop_that_is_at_rest_and_gets_no_processor_is_held_by_nobody(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "look_at", lambda *_args: Sighting(None, [], is_at_rest=True))
+
+    with capture_logs() as logs:
+        past.go_on(25.0, share=0.0)
+        await turn()
+
+    assert (past.held, logs) == ([], [])
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_it_can_be_seen_that_a_loop_is_at_rest(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    def look_until_at_rest(thread: int) -> bool:
+        end = time.monotonic() + 10
+        while not look_at(thread).is_at_rest and time.monotonic() < end:
+            time.sleep(0)
+        return time.monotonic() < end
+
+    async def live() -> bool:
+        at_work = look_at(threading.get_ident()).is_at_rest
+        return not at_work and await asyncio.to_thread(look_until_at_rest, threading.get_ident())
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        is_seen = runner.run(live())
+
+    assert is_seen
+
+
+def test_who_waits_for_a_program_is_not_at_rest() -> None:
+    reader, writer = os.pipe()
+    inside = threading.Event()
+
+    def wait() -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(reader, selectors.EVENT_READ)
+            inside.set()
+            selector.select()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert inside.wait(10)
+    assert thread.ident is not None
+    is_at_rest = look_at(thread.ident).is_at_rest
+    os.write(writer, b"x")
+    thread.join(10)
+    os.close(reader)
+    os.close(writer)
+
+    assert not is_at_rest
 
 
 async def test_a_hold_counts_without_the_time_in_which_the_process_stood_still(past: Past) -> None:

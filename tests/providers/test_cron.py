@@ -173,13 +173,16 @@ async def test_ticks_that_are_missed_by_thousands_are_not_counted_to_the_end(
 ) -> None:
     wall = WallClock("2024-01-10T12:00:00.5+00:00")
 
+    cron = cron_of(resource, wall, schedule="* * * * * *")
+
     with capture_logs() as lines:
-        async with cron_of(resource, wall, schedule="* * * * * *").running():
+        async with cron.running():
             await turn()
             await wall.freeze(86400)
 
     assert pipeline.all("scheduled") == ["2024-01-11T12:00:00+00:00"]
     assert [each["missed"] for each in lines] == ["more than 1000"]
+    assert (cron.counters.fired, cron.counters.missed) == (1, 1001)
 
 
 async def test_ticks_never_overlap_and_the_latest_missed_one_comes_after(

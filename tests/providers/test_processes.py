@@ -227,6 +227,7 @@ async def test_the_supervisor_starts_it_again_and_again(make: Make, pipeline: Pi
             await supervisor.stop()
 
     assert pipeline.all("line")[:3] == ["hello"] * 3
+    assert process.starts >= 3
     assert {
         "event": "unavailable, trying again",
         "provider": "process.it",

@@ -83,6 +83,26 @@ async def test_ticks_never_overlap_and_what_was_missed_is_not_made_up_for(
     assert len(pipeline.batons) == 2
 
 
+async def test_ticks_are_counted_and_so_are_those_that_were_missed(
+    pipeline: Pipeline, resource: Resource, clock: Clock
+) -> None:
+    interval = interval_of(resource)
+
+    async with interval.running():
+        pipeline.gate.clear()
+        await turn()
+        during = interval.is_treating
+        await clock.advance(3.5)
+        pipeline.gate.set()
+        await turn()
+
+    counted = interval.counters
+    assert during
+    assert not interval.is_treating
+    assert (counted.fired, counted.failed, counted.missed) == (2, 0, 2)
+    assert counted.last == pipeline.batons[-1]["tick"]
+
+
 async def test_a_tick_that_fails_is_logged_once_and_ticking_goes_on(
     pipeline: Pipeline, resource: Resource, clock: Clock
 ) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -24,10 +24,17 @@ PATIENCE_S: Final = 15.0
 class Process:
     """A running `piped`, whose lines are kept as they come."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        within: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
+        """Start it; ``within`` begins a command that becomes it, in another place."""
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         self._popen = subprocess.Popen(
-            [PIPED, *map(str, arguments)],
+            [*within, PIPED, *map(str, arguments)],
             cwd=cwd,
             env={**inherited, **environment},
             stdin=subprocess.DEVNULL,
@@ -128,8 +135,10 @@ class Processes:
     def __init__(self) -> None:
         self._all: list[Process] = []
 
-    def __call__(self, *arguments: str | Path, cwd: Path, **environment: str) -> Process:
-        self._all.append(Process(*arguments, cwd=cwd, **environment))
+    def __call__(
+        self, *arguments: str | Path, cwd: Path, within: Sequence[str] = (), **environment: str
+    ) -> Process:
+        self._all.append(Process(*arguments, cwd=cwd, within=within, **environment))
         return self._all[-1]
 
     def kill(self) -> None:

@@ -7,10 +7,8 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -26,7 +24,6 @@ from piped.workers.spawn import (
     Order,
     Spawn,
     orders_of,
-    private_room,
     spawned,
 )
 from tests.conftest import Clock, has_ended
@@ -132,34 +129,6 @@ def test_each_pool_is_ordered_once() -> None:
     assert orders_of(["math:2", "text"]) == [Order("math", 2), Order("text", 1)]
     with pytest.raises(ValueError, match=r"^pool 'math' is named twice$"):
         orders_of(["math:2", "math"])
-
-
-def test_a_private_room_is_ours_alone_and_gone_at_the_end() -> None:
-    with private_room("math") as overrides:
-        transport, listen = overrides
-        socket_ = Path(listen.removeprefix("workers.math.listen:ipc://"))
-        mode = socket_.parent.stat().st_mode & 0o777
-        socket_.touch()
-
-    assert transport == "workers.math.transport:zmq"
-    assert (mode, socket_.name) == (0o700, "math")
-    assert not socket_.parent.exists()
-
-
-def test_a_private_room_has_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = tmp_path / ("x" * 80)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-
-    with private_room("a pool / with a very long name, and signs that no path should have") as room:
-        path = room[1].partition("ipc://")[2]
-        folder = Path(path).parent
-        is_there = folder.is_dir()
-
-    assert is_there
-    assert len(path) <= 60
-    assert [*deep.iterdir()] == []
-    assert not folder.exists()
 
 
 def test_each_worker_has_a_name_and_a_lifeline() -> None:

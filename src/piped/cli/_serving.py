@@ -22,6 +22,7 @@ from piped.app import EXIT_FAILED_FOR_GOOD, Service
 from piped.cli._notify import Notifier
 from piped.cli._reloading import Draw, Reloader
 from piped.cli.options import reason
+from piped.engine.guard import LoopGuard
 from piped.resources import EssentialFailed
 
 log = structlog.get_logger("piped")
@@ -31,13 +32,18 @@ PIECE: Final = 64
 
 
 async def serve(
-    service: Service, began: float, pidfile: str | None, lifeline: int | None, draw: Draw
+    service: Service,
+    began: float,
+    pidfile: str | None,
+    lifeline: int | None,
+    draw: Draw,
+    guard: LoopGuard | None = None,
 ) -> int:
     """Run a service until it is asked to end, and return the exit code.
 
     The first signal lets it drain, the second ends it at its next await, the third at once. The
     end of who holds the other end of the lifeline is like a signal. SIGHUP, and whatever comes
-    over the lifeline, have it read the document anew.
+    over the lifeline, have it read the document anew. The guard begins when all has started.
     """
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -71,6 +77,8 @@ async def serve(
                         tell_started(service, began)
                         notifier.ready("running")
                         notifier.keep_alive()
+                        if guard is not None:
+                            guard.start()
                         reloading = tasks.create_task(reloader.run(), name="reload")
                         await service.stopped()
                         notifier.stopping()
@@ -80,6 +88,9 @@ async def serve(
                     return EXIT_FAILED_FOR_GOOD
     except asyncio.CancelledError:
         log.warning("stopped at once")
+    finally:
+        if guard is not None:
+            guard.stop()
     log.info("stopped", exit_code=service.exit_code)
     return service.exit_code
 

@@ -21,6 +21,7 @@ from piped.cli.options import (
     set_up_logs,
     show_problems,
 )
+from piped.engine.guard import LoopGuard
 from piped.errors import ConfigError, Level
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def command(
         allow_many_sockets()
         runner = stack.enter_context(new_runner())
         service = Service(blueprint, is_debug=debug)
-        raise SystemExit(runner.run(serve(service, began, pidfile, lifeline, partial(sound, draw))))
+        read = partial(sound, draw)
+        raise SystemExit(runner.run(serve(service, began, pidfile, lifeline, read, LoopGuard())))
 
 
 def sound(draw: Draw) -> Blueprint:
@@ -144,7 +146,8 @@ def with_workers(
     when the stack is left.
     """
     from piped.workers.pool import UnknownPool, pool_of
-    from piped.workers.spawn import orders_of, private_room, spawned
+    from piped.workers.rooms import private_room
+    from piped.workers.spawn import orders_of, spawned
 
     try:
         orders = orders_of(wanted)

@@ -7,9 +7,10 @@ from piped.engine.definition import PipelineDefinition
 from piped.engine.graph import GraphBuilder, Need
 from piped.engine.journey import journey, new_journey
 from piped.engine.nodes import Graph, GraphNode
-from piped.engine.pipeline import Pipeline, endless_calls, link, snapshot
+from piped.engine.pipeline import Pipeline, endless_calls, link
 from piped.engine.reading import DefinitionReader
 from piped.engine.runners import Results, blame
+from piped.engine.tracing import snapshot
 
 __all__ = [
     "DefinitionReader",

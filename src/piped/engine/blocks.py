@@ -25,6 +25,7 @@ class Block:
     ``runs`` are the steps cut at those that must be awaited: plain ones, then one to await (or
     None). ``is_main`` tells the blocks that batons reach without an error; where such a block is
     the head of a loop, error consumers that lead back to it have dealt with their error.
+    ``entered`` counts the batons, but for those of a graph that is nothing but a block.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -35,6 +36,7 @@ class Block:
     on_error: tuple[Block, ...] = ()
     is_main: bool = True
     is_loop_head: bool = False
+    entered: int = 0
 
     def node_of(self, step: Step | None) -> GraphNode:
         """Return the node of one of the steps; of the last one for what is no step."""

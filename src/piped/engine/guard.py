@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import selectors
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Final, Self, TypeAlias
 import structlog
 
 from piped.engine.blocks import Block
+from piped.engine.counting import clocked
 from piped.engine.nodes import GraphNode
 from piped.engine.runners import run
 
@@ -49,6 +51,7 @@ class Sighting:
 
     node: GraphNode | None
     stack: list[str]
+    is_at_rest: bool = False  # it runs nothing: it waits, or there is no processor for it
 
     def __str__(self) -> str:
         return str(self.node) if self.node else "".join(self.stack[-1:])
@@ -125,8 +128,12 @@ class Watch:
             return
         is_stuck = held_s >= STUCK_S and not ask.is_told
         if ask.seen is None or is_stuck:
-            ask.seen = look_at(self._thread, ask.is_kept)
-        if is_stuck:
+            seen = look_at(self._thread, ask.is_kept)
+            if seen.is_at_rest:
+                ask.since = now  # the loop would turn if the machine let it
+                return
+            ask.seen = seen
+        if is_stuck and ask.seen is not None:
             ask.is_told = True
             log.error("the event loop does not turn", **_facts(ask.seen, held_s))
 
@@ -232,16 +239,24 @@ def look_at(thread: int, is_kept: bool = False) -> Sighting:
 
 def _sighting(frame: FrameType | None) -> Sighting:
     node, stack = None, list[str]()
+    is_at_rest = frame is not None and _rests(frame)
     while frame is not None:
         code = frame.f_code
         block = frame.f_locals.get("block") if code.co_filename == _RUNNERS else None
         if isinstance(block, Block) and block.nodes:
             node = block.node_of(frame.f_locals.get("step"))
             break
-        if len(stack) < MAX_FRAMES:
+        if len(stack) < MAX_FRAMES and code.co_filename != _CLOCK:
             stack.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_name}")
         frame = frame.f_back
-    return Sighting(node, stack[::-1])
+    return Sighting(node, stack[::-1], is_at_rest)
+
+
+def _rests(frame: FrameType) -> bool:
+    """Tell whether a loop itself waits there: uvloop's has no frames of its own."""
+    code, caller = frame.f_code, frame.f_back
+    by = "" if caller is None else caller.f_code.co_name
+    return code is _RUN or (code.co_filename == selectors.__file__ and by == "_run_once")
 
 
 def _facts(seen: Sighting, held_s: float) -> dict[str, object]:
@@ -249,4 +264,6 @@ def _facts(seen: Sighting, held_s: float) -> dict[str, object]:
     return {**step, "held_s": round(held_s, 3), "stack": "\n".join(seen.stack)}
 
 
+_RUN: Final = asyncio.Runner.run.__code__
 _RUNNERS: Final = run.__code__.co_filename
+_CLOCK: Final = clocked.__code__.co_filename  # it stands around the steps of some runs

@@ -13,7 +13,7 @@ from piped.spec import Dependency, Processor
 
 @dataclass(slots=True, eq=False)
 class GraphNode:
-    """One processor in a graph, with the place it was written at."""
+    """One processor in a graph, with the place it was written at, and what is counted of it."""
 
     processor: Processor
     name: str
@@ -22,6 +22,9 @@ class GraphNode:
     dependencies: tuple[Dependency[Any], ...] = ()
     consumers: list[GraphNode] = field(default_factory=list)
     error_consumers: list[GraphNode] = field(default_factory=list)
+    failed: int = 0
+    cancelled: int = 0
+    spent_s: float = 0.0  # reckoned from some runs
 
     def __str__(self) -> str:
         return f"{self.at} ({self.place})"

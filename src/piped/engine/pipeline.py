@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextvars
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-import msgspec
-
 from piped.batons import Baton
 from piped.engine.blocks import Block, Compiler
+from piped.engine.counting import SELDOM, StepCount, Tally, clocked, count_steps
 from piped.engine.cycles import groups, is_cycle, way_back
 from piped.engine.nodes import Graph, GraphNode
 from piped.engine.runners import Results, Runner, depth, run, run_async, run_line
+from piped.engine.tracing import traced
 from piped.errors import Problem, TooDeep
 from piped.spec import (
     DecidingProcessor,
     Dependency,
     PipelineName,
     Processor,
-    Step,
 )
 
 MAX_DEPTH: Final = 100
@@ -49,11 +47,12 @@ class Pipeline:
 
     ``is_async`` tells whether anything in it must be awaited. If not, ``now(baton)`` gives the
     results without a coroutine. ``is_ready`` tells whether all that its processors need is there.
+    ``tally`` has what is counted of its runs.
     """
 
     __slots__ = (
-        *("_blocks", "_dependencies", "_run", "graph", "is_async", "is_deep", "is_ready"),
-        *("is_recursive", "name"),
+        *("_blocks", "_clocked", "_dependencies", "_run", "graph", "is_async", "is_deep"),
+        *("is_ready", "is_recursive", "name", "tally"),
     )
 
     def __init__(self, graph: Graph) -> None:
@@ -63,7 +62,9 @@ class Pipeline:
         self.is_ready = True
         self.is_recursive = False
         self.is_deep = False  # its calls of calls may be too deep for the engine or for Python
+        self.tally = Tally()
         self._blocks: tuple[Block, ...] = ()
+        self._clocked: tuple[Block, ...] = ()  # the same for runs that are timed, once there is one
         self._dependencies = tuple(each for node in graph.nodes() for each in node.dependencies)
         self._run: Runner = run
 
@@ -88,8 +89,72 @@ class Pipeline:
     async def __call__(self, baton: Baton) -> Results:
         if not self.is_async:
             return self.now(baton)
-        if not self.is_deep:
+        tally = self.tally
+        try:
+            if tally.ahead < 1:
+                return await self._timed_async(baton)
+            tally.ahead -= 1
             return await run_async(self._blocks, baton, self.graph.max_turns)
+        except BaseException as error:
+            tally.fail(error)
+            raise
+        finally:
+            tally.ended += 1
+
+    def now(self, baton: Baton) -> Results:
+        """Return the results at once; only for a pipeline that is not async."""
+        tally = self.tally
+        try:
+            if tally.ahead < 1:
+                return self._timed(baton)
+            tally.ahead -= 1
+            return self._run(self._blocks, baton, self.graph.max_turns)
+        except BaseException as error:
+            tally.fail(error)
+            raise
+
+    def _timed(self, baton: Baton) -> Results:
+        """Run, and note how long that takes."""
+        tally = self.tally
+        begun, share = tally.begin(), tally.share
+        try:
+            if self.is_deep:
+                return self._deep(baton)
+            return self._run(self._clocked_blocks(), baton, self.graph.max_turns)
+        finally:
+            tally.end(begun, share)
+
+    async def _timed_async(self, baton: Baton) -> Results:
+        tally = self.tally
+        begun, share = tally.begin(), tally.share
+        try:
+            if self.is_deep:
+                return await self._deep_async(baton)
+            return await run_async(self._clocked_blocks(), baton, self.graph.max_turns)
+        finally:
+            tally.end(begun, share)
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs await something."""
+        return self.tally.count - self.tally.ended if self.is_async else 0
+
+    def _clocked_blocks(self) -> tuple[Block, ...]:
+        if not self._clocked:
+            self._clocked = clocked(self._blocks, self.tally)
+        return self._clocked
+
+    def _deep(self, baton: Baton) -> Results:
+        """Run steps that are not timed, which would make it deeper; tell where it is too deep."""
+        token = self._descend()
+        try:
+            return self._run(self._blocks, baton, self.graph.max_turns)
+        except RecursionError as error:
+            raise self._too_deep() from error
+        finally:
+            depth.reset(token)
+
+    async def _deep_async(self, baton: Baton) -> Results:
         token = self._descend()
         try:
             return await run_async(self._blocks, baton, self.graph.max_turns)
@@ -98,17 +163,11 @@ class Pipeline:
         finally:
             depth.reset(token)
 
-    def now(self, baton: Baton) -> Results:
-        """Return the results at once; only for a pipeline that is not async."""
-        if not self.is_deep:
-            return self._run(self._blocks, baton, self.graph.max_turns)
-        token = self._descend()
-        try:
-            return self._run(self._blocks, baton, self.graph.max_turns)
-        except RecursionError as error:
-            raise self._too_deep() from error
-        finally:
-            depth.reset(token)
+    def steps(self) -> Iterator[StepCount]:
+        """Yield what was counted of each step that batons can reach."""
+        is_line = self._run is run_line and not self.is_async  # which does not count by itself
+        runs = self.tally.count if is_line else 0
+        return count_steps(self._blocks, self._clocked, runs)
 
     async def traced(self, baton: Baton) -> tuple[Results, list[dict[str, Any]]]:
         """Return the results and what happened at each step, in order.
@@ -117,7 +176,7 @@ class Pipeline:
         plain copies, ``time_spent`` in seconds, and its ``failure`` as text, or None.
         """
         trace: list[dict[str, Any]] = []
-        blocks = Compiler(lambda node, step: _traced(node, step, trace)).compile(self.graph.sources)
+        blocks = Compiler(lambda node, step: traced(node, step, trace)).compile(self.graph.sources)
         return await run_async(blocks, baton, self.graph.max_turns), trace
 
     def _descend(self) -> contextvars.Token[int]:
@@ -129,50 +188,6 @@ class Pipeline:
 
     def _too_deep(self, how: str = "too") -> TooDeep:
         return TooDeep(f"pipelines call one another {how} deep at '{self.name}'")
-
-
-def _traced(node: GraphNode, step: Step, trace: list[dict[str, Any]]) -> Step:
-    def begin(baton: Baton) -> dict[str, Any]:
-        entry = {"processor": node.at, "place": str(node.place), "baton": snapshot(baton)}
-        trace.append(entry | {"output": None, "time_spent": time.perf_counter(), "failure": None})
-        return trace[-1]
-
-    def end(entry: dict[str, Any], output: Any, failure: BaseException | None) -> None:
-        entry["time_spent"] = time.perf_counter() - entry["time_spent"]
-        entry["output"] = snapshot(output)
-        entry["failure"] = f"{type(failure).__name__}: {failure}" if failure else None
-
-    def traced_step(baton: Baton) -> Any:
-        entry, output, failure = begin(baton), None, None
-        try:
-            output = step(baton)
-            return output
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            end(entry, output, failure)
-
-    async def traced_async_step(baton: Baton) -> Any:
-        entry, output, failure = begin(baton), None, None
-        try:
-            output = await step(baton)
-            return output
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            end(entry, output, failure)
-
-    return traced_async_step if node.processor.is_async else traced_step
-
-
-def snapshot(baton: Baton) -> Any:
-    """Return a plain copy of a baton for people to look at; odd objects as their ``repr``."""
-    try:
-        return msgspec.to_builtins(baton, enc_hook=repr, str_keys=True)
-    except (RecursionError, TypeError, ValueError):
-        return repr(baton)
 
 
 def link(pipelines: Mapping[str, Pipeline]) -> None:
@@ -199,6 +214,7 @@ def link(pipelines: Mapping[str, Pipeline]) -> None:
             heights[pipeline.name] = height
             pipeline.is_recursive = is_cycle(group, calls)
             pipeline.is_deep = pipeline.is_recursive or height > TALL
+            pipeline.tally.bound(1 if pipeline.is_deep else SELDOM)
 
 
 def _spread_async(pipelines: Sequence[Pipeline]) -> None:

@@ -7,6 +7,7 @@ entry without a block is the end of the error scope whose block and input baton 
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from types import CoroutineType
@@ -71,6 +72,7 @@ def run(sources: Sequence[Block], baton: Baton, max_turns: int) -> Results:
             block, baton, error = pending.pop()
             if block is None:  # the end of an error scope
                 continue
+        block.entered += 1
         if block.on_error:
             pending.append((None, (block, baton), error))
         if block.is_loop_head:
@@ -121,6 +123,7 @@ async def run_async(sources: Sequence[Block], baton: Baton, max_turns: int) -> R
             block, baton, error = pending.pop()
             if block is None:  # the end of an error scope
                 continue
+        block.entered += 1
         if block.on_error:
             pending.append((None, (block, baton), error))
         if block.is_loop_head:
@@ -144,6 +147,9 @@ async def run_async(sources: Sequence[Block], baton: Baton, max_turns: int) -> R
                 then = block.chosen(baton) if block.choose else block.then
             else:
                 baton, then = await _run_handling_async(error, block, baton)
+        except CancelledError:
+            block.node_of(step).cancelled += 1
+            raise
         except Exception as failure:
             if error is None:
                 blame(failure, block.node_of(step))
@@ -227,6 +233,7 @@ async def _run_handling_async(error: BaseException, block: Block, baton: Baton) 
 
 def blame(failure: BaseException, node: GraphNode, handled: BaseException | None = None) -> None:
     """Note on an exception where it was raised; one that is raised again keeps its first place."""
+    node.failed += 1
     if failure is handled:
         return
     add_note(failure, f"in {node.at} ({node.place}){_line(failure, node)}")

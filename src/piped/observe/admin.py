@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import field
-from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,9 @@ from piped.providers.web.pages import page
 from piped.providers.web.routing import Router
 from piped.resources import Resource
 from piped.spec import Dependency, Meta, Provider, provider
+
+if TYPE_CHECKING:
+    from piped.observe.metrics import Exposition
 
 Answer: TypeAlias = tuple[int, str, bytes]
 """The status, the content type and the body."""
@@ -128,24 +131,26 @@ class Admin(Provider):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:
         """Answer until it is closed; nothing depends on it."""
-        pages = self._pages()
+        from piped.observe.metrics import Exposition  # only a listener that runs pays for it
+
+        exposition = Exposition(self._service.value)
+        pages = self._pages(exposition)
         sockets = listen(self.addresses())
         hosts = Hosts((each.port for each, _ in sockets), self.hosts, self.allow_remote)
         async with asyncio.TaskGroup() as tasks:
             router = _router(Pages(hosts, pages))
             server = Server(self.label, router, LIMITS, Counters(), tasks)
+            exposition.lag.meter.start()
             try:
                 await server.open(sockets)
                 yield {"admin": server}
                 await server.drain(self.drain_s)
             finally:
+                exposition.lag.meter.stop()
                 server.close()
 
-    def _pages(self) -> dict[str, Callable[[Request], Answer]]:
-        from piped.observe.metrics import Exposition  # only a listener that runs pays for it
-
+    def _pages(self, exposition: Exposition) -> dict[str, Callable[[Request], Answer]]:
         service = self._service.value
-        exposition = Exposition(service)
 
         def live(_request: Request) -> Answer:
             return 200, TEXT, b"alive\n"

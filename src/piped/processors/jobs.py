@@ -35,6 +35,7 @@ class SubmitWork(InputOutputProcessor):
     """
 
     local_pipelines: ClassVar[tuple[str, ...]] = ("then",)
+    is_for_later: ClassVar[bool] = True
 
     workers: Annotated[PoolName, Meta(description="The pool whose workers do it.")]
     pipeline: Annotated[PipelineName, Meta(description="The pipeline that they run.")]

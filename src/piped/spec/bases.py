@@ -35,6 +35,7 @@ class Processor:
     answers: ClassVar[bool] = False  # it may answer a request, or give it to one who may
     is_end: ClassVar[bool] = False  # no baton ever goes on from it
     local_pipelines: ClassVar[tuple[str, ...]] = ()  # parameters that no pool of workers runs
+    is_for_later: ClassVar[bool] = False  # it does not wait for the pipelines that it names
 
     node_name: Annotated[
         str | None, Meta(description="A label for graphs and traces instead of the name.")

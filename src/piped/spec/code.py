@@ -49,7 +49,7 @@ class Namespace(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Python of a document: a statement that makes ``made``, or the body of a function ``made``."""
+    """Python of a document: a statement that makes ``__made__``, or the body of that function."""
 
     text: str
     place: Place
@@ -71,7 +71,7 @@ class Source:
         tree = self._told(lambda: ast.parse(self.text, ALONE), self.place_of)
         if not self.keyword:
             return tree
-        around = ast.parse(f"{self.keyword} made(input, baton): pass")
+        around = ast.parse(f"{self.keyword} __made__(input, baton): pass")
         function = around.body[0]
         assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         function.body = tree.body or function.body
@@ -106,7 +106,7 @@ class Source:
     def run(self, inside: dict[str, Any]) -> Any:
         """Run the text with some globals, and return what it has made."""
         exec(self.compile(), inside)  # noqa: S102 - a document is a program
-        return inside.pop("made")
+        return inside.pop("__made__")
 
     def _place_of_node(self, node: ast.expr) -> Place:
         before = self.text.split("\n")[node.lineno - 1].encode()[: node.col_offset]
@@ -131,7 +131,7 @@ class Source:
         if not self.keyword:
             return self.text
         body = textwrap.indent(self.text, "    ")
-        return f"{self.keyword} made(input, baton):\n{body}\n    pass\n"
+        return f"{self.keyword} __made__(input, baton):\n{body}\n    pass\n"
 
     def unknown_names(self, known: Container[str]) -> Iterator[Problem]:
         """Yield a problem for each name in the text that nobody defines."""
@@ -209,7 +209,7 @@ class Lambda:
         text = text.strip()
         self.text = text
         bracket = "(" if "\n" in text else ""  # only where needed: its partner may be another's
-        head = f"made = {bracket}lambda "
+        head = f"__made__ = {bracket}lambda "
         tail = "\n)" if bracket else ""
         self.source = Source(f"{head}{text}{tail}", place, head=len(head))
         if text.startswith("lambda "):

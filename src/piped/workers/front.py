@@ -61,6 +61,11 @@ class Front:
         """Whether there is a worker that is alive, as far as is known."""
         return self.ledger.is_served
 
+    @property
+    def jobs(self) -> Jobs | None:
+        """The jobs of the pool; None inside of a worker."""
+        return self._jobs
+
     def workers(self) -> list[WorkerState]:
         """Return the workers that are known."""
         now = self._loop.time()

@@ -176,6 +176,7 @@ def worker_of(
     crossing = Crossing(pool.format)
     worker = Worker(pool.name, pool.served, crossing, pool.slots, send, flush, group, runner)
     worker.lease_s = pool.lease
+    pool.worker = worker
     return worker
 
 

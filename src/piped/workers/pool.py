@@ -95,6 +95,7 @@ class Pool(Provider):
     name: str = field(default="", init=False)
     role: Role = field(default="front", init=False)
     worker_name: str = field(default="", init=False)
+    worker: Any = field(default=None, init=False)  # the Worker of this process, if it has begun
     _nats: Dependency[Any] | None = field(default=None, init=False)
     _service: Dependency[Any] = field(default_factory=lambda: Dependency("service"), init=False)
 

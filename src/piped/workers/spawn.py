@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Self
 
@@ -34,9 +31,6 @@ ENDS: Final = 5
 WITHIN_S: Final = 60.0
 GRACE_S: Final = 5.0
 """How long a worker may take to end, beside its drain; the supervisor waits longer for us."""
-LONGEST_SOCKET: Final = 100
-"""How many bytes the path of a socket may have, with some of the system's 104 to 108 to spare."""
-
 PYTHON: Final = (sys.executable, "-P", "-m")
 
 log = structlog.get_logger("piped.workers")
@@ -75,24 +69,6 @@ def orders_of(texts: Iterable[str]) -> list[Order]:
             raise ValueError(f"pool '{order.pool}' is named twice")
         orders[order.pool] = order
     return [*orders.values()]
-
-
-@contextmanager
-def private_room(pool: str) -> Iterator[list[str]]:
-    """Make a folder for the socket of a pool whose workers are ours; yield what leads there.
-
-    What is yielded replaces values of the document, in the front and in its workers.
-    """
-    name = re.sub(r"\W", "-", pool, flags=re.ASCII)[:32]
-    folder = tempfile.mkdtemp(prefix="piped-")
-    if len(os.fsencode(os.path.join(folder, name))) > LONGEST_SOCKET:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="piped-", dir="/tmp")
-    try:
-        at = f"workers.{pool}"
-        yield [f"{at}.transport:zmq", f"{at}.listen:ipc://{os.path.join(folder, name)}"]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def spawned(

@@ -22,6 +22,7 @@ class FakeFront:
     bytes_pending: int = 0
     is_served: bool = True
     known: list[WorkerState] = field(default_factory=list)
+    jobs: Any = None
 
     def workers(self) -> list[WorkerState]:
         return self.known

@@ -25,19 +25,21 @@ from tests.providers.conftest import ready
 class Server:
     """A nats-server with JetStream that can be killed, frozen and started again."""
 
-    def __init__(self, folder: Path, more: str = "", store: str = "") -> None:
-        self._folder, self._more, self._store = folder, more, store
+    def __init__(
+        self, folder: Path, more: str = "", store: str = "", host: str = "127.0.0.1"
+    ) -> None:
+        self._folder, self._more, self._store, self._host = folder, more, store, host
         self.port = 0
         self.start()
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self._host}:{self.port}"
 
     def start(self) -> None:
         """Start it, on the port that it had, and wait until it listens."""
         config = self._folder / "server.conf"
-        listen = f'listen: "127.0.0.1:{self.port or -1}"'
+        listen = f'listen: "{self._host}:{self.port or -1}"'
         size = "max_memory_store: 10G, max_file_store: 10G"
         store = f'jetstream {{store_dir: "{self._folder}", {size} {self._store}}}'
         config.write_text(f"{listen}\n{store}\n{self._more}\n")

@@ -149,7 +149,10 @@ async def test_wrong_credentials_fail_for_good(serve: Callable[..., Server], is_
         async with settings.running():
             pass
 
-    assert str(raised.value) == "'nats.main' cannot connect: authorization Violation"
+    who = "user or token in 'servers'" if is_url else "'user' and 'password'"
+    assert str(raised.value) == (
+        f"'nats.main' cannot connect: the server refuses its {who}: authorization violation"
+    )
 
 
 async def test_the_right_credentials_let_in(serve: Callable[..., Server]) -> None:

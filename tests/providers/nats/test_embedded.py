@@ -67,7 +67,10 @@ async def test_nobody_else_may_look_into_its_folder_or_connect(tmp_path: Path) -
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert modes["server.json"] == modes["server.conf"] == modes["lock"] == 0o600
-    assert str(raised.value) == "'nats.stranger' cannot connect: authorization Violation"
+    assert (
+        str(raised.value)
+        == "'nats.stranger' cannot connect: the server asks who it is, and it does not say so"
+    )
 
 
 async def test_it_listens_on_the_port_that_is_given(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ async def test_an_address_is_compared_in_its_usual_form(client: str, status: int
         request._way = Taker(answered)  # type: ignore[assignment] # it takes the status only
         served.server.dispatcher.dispatch(request)
 
-    assert router.exact["/"].rules.auth is not None
+    assert router.exact[b"/"][0].rules.auth is not None
     assert answered == [status]
 
 

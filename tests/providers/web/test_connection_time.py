@@ -104,6 +104,20 @@ async def test_a_body_is_given_thirty_seconds_however_fast_it_is(clock: Clock) -
     assert (early, answer.status) == (1, 408)
 
 
+async def test_a_body_that_may_take_two_seconds_is_not_given_five(clock: Clock) -> None:
+    async with serving(body_timeout=2.0) as served:
+        client = await served.connect()
+        await client.send(request_bytes("/", "content-length: 9000", method="POST") + b"abc")
+        await until(lambda: any(each.receiver.phase == 2 for each in served.server.connections))
+        await clock.advance(1)
+        early = len(served.server.connections)
+        await clock.advance(3)
+        answer = await client.answer()
+        client.close()
+
+    assert (early, answer.status) == (1, 408)
+
+
 async def test_a_connection_is_closed_after_so_many_requests() -> None:
     async with serving(max_requests=3) as served:
         client = await served.connect()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from piped.providers.web import Request, Route
+from piped.providers.web.access.log import AccessLog
 from piped.providers.web.admission import Admission
 from piped.providers.web.connection import Connection
 from piped.providers.web.limits import Counters, Limits
@@ -467,6 +468,7 @@ class FakeHost:
         self.dispatcher: Any = self
         self.admission = Admission(self.limits, self.counters, ())
         self.proxies = Proxies()
+        self.access: AccessLog | None = None
         self.router = Router(Route(), {}, 30.0)
         self.open: list[Request] = []
 

@@ -201,3 +201,25 @@ async def test_a_body_that_breaks_a_rule_ends_the_request() -> None:
 
     assert answer.status == 400
     assert served.pipeline.seen[0].is_disconnected
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_what_follows_of_a_body_after_its_answer_is_no_request(in_pieces: bool) -> None:
+    async def answer_at_once(request: Request) -> None:
+        if in_pieces:
+            request.start(length=3)
+            await request.send(b"yes")
+            request.finish()
+        else:
+            request.answer(b"yes")
+
+    async with serving(answer_at_once, routing=STREAMING) as served:
+        client = await served.connect()
+        await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\nbegun")
+        answer = await client.answer()
+        await client.send(request_bytes("/second"))
+        rest = await client.rest()
+        client.close()
+
+    assert (answer.body, rest) == (b"yes", b"")
+    assert served.server.counters.requests == 1

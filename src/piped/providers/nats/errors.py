@@ -14,6 +14,8 @@ from piped.errors import Misconfigured, PipedError, QueueFull, RequestFailed, Un
 _REFUSED: Final = ("authorization violation", "authentication expired", "authentication revoked")
 _FULL: Final = frozenset({10023, 10047, 10054, 10077})
 """JetStream's codes for a store, an account or a message that has no room."""
+_NO_CERTIFICATE: Final = re.compile(r"ALERT_(\w*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
+"""What a server says by TLS that does not take our certificate, or misses one."""
 
 
 class NoResponders(Unavailable):
@@ -32,6 +34,10 @@ def reason_of(error: BaseException) -> str:
     """Return in words, without the library's own prefix, what is wrong."""
     if isinstance(error, APIError) and error.description:
         return error.description
+    if isinstance(error, ssl.SSLError) and error.reason:
+        words = error.reason.lower().replace("_", " ")
+        more = getattr(error, "verify_message", "")  # of a certificate
+        return f"{words}: {more[:1].lower()}{more[1:].rstrip('.')}" if more else words
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = re.sub(r"^nats: ", "", str(error)).strip("'\" ") or type(error).__name__
@@ -40,8 +46,14 @@ def reason_of(error: BaseException) -> str:
 
 def is_final(error: BaseException) -> bool:
     """Tell whether a connection that failed so will never be made as it is written."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return True
+    if isinstance(error, ssl.SSLError):
+        is_bad = isinstance(error, ssl.SSLCertVerificationError)
+        return is_bad or bool(_NO_CERTIFICATE.search(error.reason or ""))
+    return is_refusal(error)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether a server does not let us in, after we have said who we are."""
     return isinstance(error, Error) and any(each in str(error).lower() for each in _REFUSED)
 
 

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error, SecureConnWantedError, SlowConsumerError, StaleConnectionError
 
 from piped.errors import Misconfigured, Unavailable
-from piped.providers.nats.errors import is_final, reason_of
+from piped.providers.nats.errors import is_final, is_refusal, reason_of
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
@@ -62,6 +62,7 @@ class Link:
         self._pause_s = FIRST_PAUSE_S
         self._tries_left = 0  # more than 0 while it is being opened
         self._resets_left = 5
+        self._identity = ""
 
     def __repr__(self) -> str:
         return (
@@ -90,9 +91,12 @@ class Link:
         timeout_s: float,
         *,
         must_encrypt: bool = False,
+        identity: str = "",
         **options: Any,
     ) -> None:
         """Connect to any of some servers; ``options`` are those of nats-py.
+
+        ``identity`` names by what we say who we are; if it is empty, we do not.
 
         Raises:
             Unavailable: None of them can be reached now.
@@ -100,6 +104,7 @@ class Link:
         """
         self._tries_left = len(servers)
         self.client.must_encrypt = must_encrypt
+        self._identity = identity
         try:
             async with asyncio.timeout(timeout_s * len(servers)):
                 await self.client.connect(
@@ -173,14 +178,21 @@ class Link:
         what = f"'{self.name}' cannot connect: {reason_of(error)}"
         if isinstance(error, SecureConnWantedError):
             raise Misconfigured(f"'{self.name}' cannot connect: the server offers no TLS")
+        if is_refusal(error):
+            raise Misconfigured(f"'{self.name}' cannot connect: {self._refusal(error)}") from error
         if is_final(error):
             raise Misconfigured(what) from error
-        if isinstance(error, ConnectionResetError) and self._resets_left:
+        if isinstance(error, ConnectionResetError | BrokenPipeError) and self._resets_left:
             self._resets_left -= 1  # it may overtake the server's word that it lets nobody in
             return
         self._tries_left -= 1
         if not self._tries_left:
             raise Unavailable(what) from error
+
+    def _refusal(self, error: Exception) -> str:
+        if not self._identity:
+            return "the server asks who it is, and it does not say so"
+        return f"the server refuses its {self._identity}: {reason_of(error).lower()}"
 
     def _back_off(self) -> None:
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

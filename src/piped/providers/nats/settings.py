@@ -16,11 +16,17 @@ import structlog
 from piped.errors import Misconfigured, Problem, Unavailable
 from piped.providers.nats.connection import Connection
 from piped.providers.nats.embedded import Embedded, Served, folder_of, program, serving
+from piped.providers.nats.errors import reason_of
+from piped.providers.nats.identity import of_file, without_password
 from piped.spec import Duration, Meta, Provider, Size, part
+from piped.spec.imports import NotInstalled
 
 DEFAULT: Final = "nats://127.0.0.1:4222"
 CLOSE_S: Final = 2.0
 """How long what is left in the buffer may take to be sent at the end."""
+
+IDENTITIES: Final = ("user", "token", "credentials", "nkey")
+"""The parameters that say who we are."""
 
 _URL: Final = re.compile(
     r"((nats|tls)://)?([^\s/@:]+(:[^\s/@]*)?@)?([^\s/@:\[\]]+|\[[\da-f:.]+\])(:\d{1,5})?/?", re.I
@@ -59,8 +65,7 @@ class Tls:
             if self.cert is not None:
                 context.load_cert_chain(os.path.expanduser(self.cert), _path(self.key))
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise Misconfigured(f"cannot use the files of 'tls': {reason}") from error
+            raise Misconfigured(f"cannot use the files of 'tls': {reason_of(error)}") from error
         if not self.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
@@ -124,16 +129,12 @@ class NatsConnection(Provider):
             yield Problem("not-installed", what, at="embedded", hint=hint)
         for each in self._urls():
             if not _URL.fullmatch(each):
-                what = f"expected a URL such as {DEFAULT}, got {each!r:.80}"
+                what = f"expected a URL such as {DEFAULT}, got {without_password(each)!r:.80}"
                 yield Problem("wrong-value", what, at="servers")
         yield from self._check_identity()
 
     def _check_identity(self) -> Iterator[Problem]:
-        given = [
-            key
-            for key in ("user", "token", "credentials", "nkey")
-            if getattr(self, key) is not None
-        ]
+        given = self._given()
         if self.embedded and given:
             what = f"an embedded server has a token of its own, got '{given[0]}'"
             yield Problem("wrong-value", what, at=given[0])
@@ -145,8 +146,8 @@ class NatsConnection(Provider):
             yield Problem("wrong-value", what)
         if (self.credentials or self.nkey) and find_spec("nkeys") is None:
             at = "credentials" if self.credentials else "nkey"
-            what = "the library 'nkeys' is not installed"
-            yield Problem("not-installed", what, at=at, hint="install nats-py[nkeys]")
+            missing = NotInstalled("nkeys")
+            yield Problem("not-installed", f"{missing}", at=at, hint=missing.hint)
 
     def _urls(self) -> list[str]:
         given = [self.servers] if isinstance(self.servers, str) else self.servers or [DEFAULT]
@@ -167,7 +168,7 @@ class NatsConnection(Provider):
         settings = self.embedded if isinstance(self.embedded, Embedded) else Embedded()
         folder = folder_of(settings, self.place.file if self.place else "")
         async with serving(settings, folder) as served:
-            options = {"token": served.token, "dont_randomize": True}
+            options = {"token": served.token, "dont_randomize": True, "identity": "'token'"}
             try:
                 async with self._connected([served.url], options, served) as connection:
                     yield {self.label: connection}
@@ -175,16 +176,30 @@ class NatsConnection(Provider):
                 raise Unavailable(str(error)) from error
 
     def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"identity": self._identity()}
         for key in ("user", "password", "token"):
             if (value := getattr(self, key)) is not None:
                 options[key] = value
-        for key, option in (("credentials", "user_credentials"), ("nkey", "nkeys_seed")):
+        for key in ("credentials", "nkey"):
             if (file := getattr(self, key)) is not None:
-                options[option] = _readable(os.path.expanduser(file), key)
+                options |= of_file(key, file)
         if self._is_encrypted:
             options["tls"] = (self.tls or Tls()).context()
         return options
+
+    def _identity(self) -> str:
+        """Return by what we say who we are, in words; '' where we do not."""
+        if self.user is not None:
+            return "'user' and 'password'"
+        if given := self._given():
+            return f"'{given[0]}'"
+        if any("@" in url for url in self._urls()):
+            return "user or token in 'servers'"
+        return "'tls.cert'" if self.tls is not None and self.tls.cert is not None else ""
+
+    def _given(self) -> list[str]:
+        """Return which parameters say who we are."""
+        return [key for key in IDENTITIES if getattr(self, key) is not None]
 
     @property
     def _is_encrypted(self) -> bool:
@@ -235,12 +250,3 @@ async def _end(connection: Connection, end: asyncio.Event, how: str) -> None:
 
 def _path(file: str | None) -> str | None:
     return None if file is None else os.path.expanduser(file)
-
-
-def _readable(path: str, key: str) -> str:
-    try:
-        with open(path, "rb"):
-            return path
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise Misconfigured(f"cannot read the file of '{key}', '{path}': {reason}") from error

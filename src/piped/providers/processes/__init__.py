@@ -86,6 +86,7 @@ class Process(Provider):
         Duration, Meta(description="How long it may take to end before it is killed.")
     ] = Duration(10.0)
     enabled: Annotated[bool, Meta(description="Whether it is run at all.")] = True
+    starts: int = field(default=0, init=False)
     _name: str = field(default="", init=False)
     _is_closing: bool = field(default=False, init=False)
 
@@ -146,6 +147,7 @@ class Process(Provider):
             has_input=self.stdin,
             stderr=own.get(self.stderr) if isinstance(self.stderr, str) else None,
         )
+        self.starts += 1
         log.info("process started", process=self._name, pid=child.pid)
 
     def _words(self) -> list[str]:

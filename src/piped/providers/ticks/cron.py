@@ -130,6 +130,7 @@ class Cron(Timer):
     def _tell_missed(self, missed: int) -> None:
         from piped.providers.ticks.schedule import COUNTED
 
+        self.counters.missed += missed
         number = f"more than {COUNTED}" if missed > COUNTED else missed
         log.warning("ticks missed", tick=self._name, missed=number)
 

@@ -60,5 +60,7 @@ class Interval(Timer):
                 times = {"previous_tick": previous_tick, "delta": begun - previous, "tick": tick}
                 if is_there:
                     await self._treat(self.processor, {"interval": self.interval, **times})
+                took = now() - begun
+                self.counters.missed += max(0, int(took / self.interval) - 1)
                 if ticking.is_ticking:
-                    await ticking.pause(max(0.0, self.interval - (now() - begun)))
+                    await ticking.pause(max(0.0, self.interval - took))

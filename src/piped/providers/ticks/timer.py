@@ -63,12 +63,23 @@ class Ticking:
             pass
 
 
+@dataclass(slots=True)
+class TickCounters:
+    """The ticks of a timer: how many came, failed, or did not come, and when the last one did."""
+
+    fired: int = 0
+    failed: int = 0
+    missed: int = 0
+    last: float = 0.0  # seconds since the epoch
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Timer(Provider):
     """Brings batons one at a time, between ``start_ticking`` and ``stop_ticking``."""
 
     kind: ClassVar[str] = ""  # the key of ``ticks`` below which it stands
 
+    counters: TickCounters = field(default_factory=TickCounters, init=False)
     _name: str = field(default="", init=False)
     _treating: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _quiet_until: float = field(default=0.0, init=False)
@@ -79,6 +90,11 @@ class Timer(Provider):
 
     def offers(self) -> Iterable[str]:
         return (self._name,)
+
+    @property
+    def is_treating(self) -> bool:
+        """Whether a tick is being treated."""
+        return self._treating.locked()
 
     async def _tick_for_ever(self, ticking: Ticking) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no _tick_for_ever()")
@@ -109,6 +125,7 @@ class Timer(Provider):
         try:
             await processor.wait()
         except Misconfigured as error:
+            self.counters.missed += 1
             now = asyncio.get_running_loop().time()
             if now >= self._quiet_until:
                 self._quiet_until = now + QUIET_S
@@ -119,7 +136,10 @@ class Timer(Provider):
     async def _treat(self, processor: Dependency[Any], baton: dict[str, Any]) -> None:
         async with self._treating:
             journey.set(new_journey())
+            self.counters.fired += 1
+            self.counters.last = baton["tick"]
             try:
                 await processor.deliver(baton)
             except Exception:
+                self.counters.failed += 1
                 log.exception("tick failed", tick=self._name)

@@ -7,10 +7,11 @@ from dataclasses import field
 from typing import Annotated
 
 from piped.providers.web.arguments import Args, BadRequest, MissingArgument
+from piped.providers.web.debug import Debug
 from piped.providers.web.request import Request
 from piped.providers.web.routes import Route, RouteConfig
 from piped.providers.web.server import Server
-from piped.providers.web.site import Debug, Site
+from piped.providers.web.site import Site
 from piped.providers.web.websocket.unit import OpenSockets
 from piped.spec import Meta, Provider, provider
 
@@ -24,8 +25,15 @@ class Web(Provider):
     )
 
     def units(self) -> Iterator[Provider]:
+        applications: dict[str, Provider] = {}
         for name, site in self.sites.items():
             if site.enabled:
+                for each in site.routing.mounts():
+                    unit = applications.get(each.application.name)
+                    if unit is None:
+                        unit = applications[each.application.name] = each.unit()
+                        yield unit
+                    unit.essential = unit.essential or site.essential
                 site.label = f"web.{name}"
                 if any(True for _ in site.routing.websockets()):
                     sockets = OpenSockets()

@@ -22,10 +22,10 @@ REASONS: Final = {
 
 
 class Admission:
-    """Counts the requests that are being treated, and knows when there must not be more.
+    """Knows when no more requests must be treated.
 
-    ``refusal`` names the rule while there must not; '' admits. Without a task and before any look
-    at its path, a request is then answered 503, and its connection kept.
+    A request is then answered 503, without a task and before any look at its path, and its
+    connection is kept. ``in_flight`` are those that are being treated, and not answered yet.
 
     Args:
         limits: How many requests there may be, and how late the event loop.
@@ -34,10 +34,9 @@ class Admission:
     """
 
     def __init__(self, limits: Limits, counters: Counters, tasks: Sized) -> None:
-        self.refusal = ""
         self.in_flight = 0
         self._limits, self._counters, self._tasks = limits, counters, tasks
-        self._meter = LagMeter(limits.shed_lag_s, self.weigh)
+        self._meter = LagMeter(limits.shed_lag_s)
 
     def start(self) -> None:
         """Begin to look how late the event loop is, if that matters."""
@@ -54,27 +53,17 @@ class Admission:
         self._limits, self._meter.limit_s = limits, limits.shed_lag_s
         self._meter.is_late = False
         self.start()
-        self.weigh()
 
-    def begun(self) -> None:
-        """Be told that a request is being treated, and not answered yet."""
-        self.in_flight += 1
-        self.weigh()
-
-    def ended(self) -> None:
-        """Be told that it is answered, or that its client has left."""
-        self.in_flight -= 1
-        self.weigh()
-
-    def weigh(self) -> None:
-        """Decide anew: something has begun or ended."""
-        if max(self.in_flight, len(self._tasks)) >= self._limits.in_flight:
-            self.refusal = "too-many-in-flight"
-        else:
-            self.refusal = "overloaded" if self._meter.is_late else ""
+    @property
+    def refusal(self) -> str:
+        """The rule by which a request must not be treated now; '' admits it."""
+        most = self._limits.in_flight
+        if self.in_flight >= most or len(self._tasks) >= most:
+            return "too-many-in-flight"
+        return "overloaded" if self._meter.is_late else ""
 
     def send_away(self, request: Request, dispatcher: Dispatcher) -> None:
         """Answer a request that must not be treated now."""
-        self._counters.refuse(self.refusal)
-        later_s = uniform(*AGAIN_S)
-        dispatcher.answer_unavailable(request, REASONS[self.refusal], later_s)
+        refusal = self.refusal
+        self._counters.refuse(refusal)
+        dispatcher.answer_unavailable(request, REASONS[refusal], uniform(*AGAIN_S))

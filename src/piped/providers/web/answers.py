@@ -47,8 +47,8 @@ def answer_bytes(request: Request, body: bytes, date: bytes, is_kept: bool) -> b
         date: The header field of that name.
         is_kept: Whether the connection is kept for the next request.
     """
-    status = request.status
-    parts = [status_line(status), date]
+    status = request._status
+    parts = [_STATUS_LINES.get(status) or status_line(status), date]
     has_kind = False
     for name, line in request.answer_lines:
         has_kind = has_kind or name == "content-type"

@@ -41,7 +41,8 @@ def read_fields(encoded: bytes | bytearray) -> dict[str, list[str]]:
     """
     if not encoded:
         return {}
-    pairs = encoded.decode("utf-8", "replace").split("&")
+    text = encoded.decode("utf-8", "replace")
+    pairs, is_plain = text.split("&"), not ("%" in text or "+" in text)
     if len(pairs) > FORM_FIELDS:
         raise BadRequest(f"expected at most {FORM_FIELDS} fields in a query or form")
     fields: dict[str, list[str]] = {}
@@ -49,7 +50,10 @@ def read_fields(encoded: bytes | bytearray) -> dict[str, list[str]]:
         if not pair:
             continue
         name, _, value = pair.partition("=")
-        if "%" in pair or "+" in pair:
+        if not is_plain:
             name, value = unquote_plus(name), unquote_plus(value)
-        fields.setdefault(name, []).append(value)
+        if name in fields:
+            fields[name].append(value)
+        else:
+            fields[name] = [value]
     return fields

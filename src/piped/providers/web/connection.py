@@ -23,11 +23,9 @@ from piped.providers.web.outlet import NEVER, Outlet
 from piped.providers.web.receiver import BODY, HEAD, Receiver, Refused
 from piped.providers.web.request import Request
 from piped.providers.web.streams import WAITING_BYTES, Inflow, Outflow
+from piped.spec.turns import BUDGET_S
 
 SMALL_PIECE: Final = 2 << 10
-
-BUDGET_S: Final = 0.001
-"""How long the requests of one connection may keep the event loop in one of its turns."""
 
 
 class Connection(asyncio.Protocol):
@@ -97,8 +95,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.is_ending:
             return
-        self.backlog += data
-        self._have_turn()
+        request = self.receiver.recognise(data) if self.is_at_rest else None
+        if request is None:
+            self.backlog += data
+            self._have_turn()
+            return
+        self._treat(request)
+        if self.current is not None:
+            self.inlet.forget()
 
     def eof_received(self) -> bool:
         """The client sends no more: it left, or waits for what it is owed, for a while at most."""
@@ -138,6 +142,8 @@ class Connection(asyncio.Protocol):
         self._let_go()
         if request is not None:
             self.counters.clients_left += 1
+            if self.host.access is not None:
+                self.host.access.leave(request)
             request.leave()
         self.host.closed(self)
 
@@ -161,6 +167,17 @@ class Connection(asyncio.Protocol):
         return bool(self.queue or self.backlog or self.receiver.phase)
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is treated, nothing waits, and the client reads."""
+        return not (
+            self.current is not None
+            or self.queue
+            or self.backlog
+            or self.is_stalled
+            or self.next_turn is not None
+        )
+
+    @property
     def is_idle(self) -> bool:
         """Whether the client has not asked for anything yet, or has its answer."""
         return not (self.is_owing or self.is_stalled or self.receiver.phase == BODY)
@@ -176,8 +193,11 @@ class Connection(asyncio.Protocol):
         size = max(SMALL_PIECE, receiver.remaining)
         if receiver.inflow is not None:
             size = min(size, WAITING_BYTES)
-        piece = self.backlog[:size]
-        del self.backlog[:size]
+        if len(self.backlog) <= size:
+            piece, self.backlog = self.backlog, bytearray()
+        else:
+            piece = self.backlog[:size]
+            del self.backlog[:size]
         receiver.feed(piece)
         self.queue += receiver.ready
         receiver.ready.clear()
@@ -200,6 +220,8 @@ class Connection(asyncio.Protocol):
         """End a request whose body broke a rule while it was treated already."""
         self._let_go()
         has_begun, self.outflow = self.outflow is not None, None
+        if has_begun and self.host.access is not None:
+            self.host.access.leave(request)
         request.leave()
         if has_begun:
             self.counters.refuse(refused.rule)
@@ -239,7 +261,8 @@ class Connection(asyncio.Protocol):
         item.client_ip, item.scheme = self.peer, self.scheme
         if self.is_proxied:
             self._believe_proxy(item)
-        item.accept(self)
+        access = self.host.access
+        item.accept(self if access is None else access.watched(self, item))
         admission, dispatcher = self.host.admission, self.host.dispatcher
         if admission.refusal:
             admission.send_away(item, dispatcher)
@@ -247,7 +270,7 @@ class Connection(asyncio.Protocol):
             dispatcher.dispatch(item)
         if self.current is item:
             self.is_counted = True
-            admission.begun()
+            admission.in_flight += 1
             if self.outflow is None:
                 self.answer_by = self.loop.time() + item.deadline_s
 
@@ -262,7 +285,7 @@ class Connection(asyncio.Protocol):
         self.current = None
         if self.is_counted:
             self.is_counted = False
-            self.host.admission.ended()
+            self.host.admission.in_flight -= 1
 
     def _have_turn(self) -> None:
         """Have a turn now, unless one is due."""
@@ -322,9 +345,12 @@ class Connection(asyncio.Protocol):
         """Send the answer of the request that is being treated, in one piece."""
         host = self.host
         self._let_go()
+        if request._inflow is not None and not request._inflow.is_complete:
+            request.is_kept_alive = False  # what still comes of the body is no request
         is_over = host.is_draining or self.is_ending
         is_kept = request.is_kept_alive and (not is_over or self.has_more)
-        self.counters.answered[request.status // 100] += 1
+        self.counters.answered[request._status // 100] += 1
+        (request._tally or self.counters.unrouted).answer(request._status, request._begun)
         self.transport.write(answer_bytes(request, body, host.date, is_kept))
         self._have_answered(is_kept)
 
@@ -335,7 +361,8 @@ class Connection(asyncio.Protocol):
         is_chunked = not is_mute and length is None and not request.is_old
         if host.is_draining or self.is_ending or not (is_mute or is_chunked or length is not None):
             request.is_kept_alive = False
-        self.counters.answered[request.status // 100] += 1
+        self.counters.answered[request._status // 100] += 1
+        (request._tally or self.counters.unrouted).answer(request._status, request._begun)
         head = head_bytes(request, length, is_chunked, host.date)
         outflow = Outflow(
             self.transport, head, length=length, is_chunked=is_chunked, is_mute=is_mute
@@ -343,7 +370,8 @@ class Connection(asyncio.Protocol):
         self.outflow = outflow
         if self.is_stalled:
             outflow.pause()
-        self.answer_by = NEVER  # from now on the client must read
+        router = host.dispatcher.router
+        self.answer_by = self.loop.time() + router.stream_deadline_of(request._target)
         self.loop.call_soon(outflow.flush)
         return outflow
 
@@ -355,7 +383,8 @@ class Connection(asyncio.Protocol):
             return
         self.outflow = None
         self._let_go()
-        self._have_answered(request.is_kept_alive)
+        is_amid = request._inflow is not None and not request._inflow.is_complete
+        self._have_answered(request.is_kept_alive and not is_amid)
 
     def _have_answered(self, is_kept: bool) -> None:
         """Close, or go on with the next request."""
@@ -363,6 +392,9 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         if not (self.is_ending or self.receiver.phase):
+            if self.is_at_rest and self.is_reading:
+                self.inlet.await_request()
+                return
             self.inlet.due = NEVER
         if not self.turn_until:
             self._go_on()
@@ -382,12 +414,16 @@ class Connection(asyncio.Protocol):
 
         What the client has sent already is the first that the heir receives.
         """
+        request = self.current
         self._let_go()
         self.inlet.forget()
         early = self.receiver.early
         if self.is_ending or early is None:
             self.close()
             return False
+        if request is not None:
+            self.counters.answered[1] += 1
+            (request._tally or self.counters.unrouted).answer(101, request._begun)
         self.is_ending = True  # for HTTP
         early += self.backlog
         self._drop_waiting()
@@ -414,7 +450,10 @@ class Connection(asyncio.Protocol):
         self.counters.answered[status // 100] += 1
         request = self.receiver.request
         accept = "" if request is None else request.headers.get("accept", "")
-        self.transport.write(refusal_bytes(status, number, self.host.date, accept))
+        answer = refusal_bytes(status, number, self.host.date, accept)
+        self.transport.write(answer)
+        if self.host.access is not None:
+            self.host.access.refuse(self, status, number, answer)
         self._linger()
 
     def _linger(self) -> None:

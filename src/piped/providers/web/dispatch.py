@@ -52,28 +52,42 @@ class Dispatcher:
         """Have a request treated by what its path leads to."""
         token = journey.set(request.id)
         try:
-            self._run(request)
+            target = self._target_of(request)
+            if target is None:
+                self._answer_without_target(request)
+                return
+            request.deadline_s = target.rules.deadline_s
+            request._tally = tally = target.tally
+            if tally.ahead > 0:
+                tally.ahead -= 1
+            else:
+                request._begun = tally.begin()
+            try:
+                target.endpoint.handle(request, target, self)
+            except Exception as error:
+                self.fail(request, target, error)
         finally:
             journey.reset(token)
 
-    def _run(self, request: Request) -> None:
-        path = request._target.partition(b"?")[0].decode("latin-1")
-        target = self.router.exact.get(path)
-        if target is not None:
-            request.prepath = path[1:].rstrip("/").split("/") if path != "/" else []
-        elif match := self.router.find(path):
-            target, request.prepath, request.postpath, request.params = match
-        elif path == "*":  # RFC 9110, 9.3.7: OPTIONS of the server itself
+    def _target_of(self, request: Request) -> Target | None:
+        """Find what a request is for, and tell it the way there."""
+        path = request._target.partition(b"?")[0]
+        if found := self.router.exact.get(path):
+            target, prepath = found
+            request.prepath = [*prepath]
+            return target
+        match = self.router.find(path.decode("latin-1"))
+        if match is None:
+            return None
+        target, request.prepath, request.postpath, request.params = match
+        return target
+
+    def _answer_without_target(self, request: Request) -> None:
+        if request._target == b"*":  # RFC 9110, 9.3.7: OPTIONS of the server itself
             request.answer(b"", 204)
-            return
         else:
             log.info("no such path", **self._facts(request))
-            return self.answer(request, 404)
-        request.deadline_s = target.rules.deadline_s
-        try:
-            target.endpoint.handle(request, target, self)
-        except Exception as error:
-            self.fail(request, target, error)
+            self.answer(request, 404)
 
     def start(self, request: Request, target: Target, work: Coroutine[Any, Any, Any]) -> None:
         """Treat a request in a task of the site, which ends with the client's leaving."""
@@ -115,13 +129,15 @@ class Dispatcher:
         self.answer(request, 503, retry_after_s)
 
     def miss_deadline(self, request: Request) -> None:
-        """Answer a request whose pipeline took too long, and cancel that."""
-        token = journey.set(request.id)
-        try:
-            log.warning("deadline missed", **self._facts(request), deadline_s=request.deadline_s)
-            self.answer(request, 504)
-        finally:
-            journey.reset(token)
+        """Answer a request whose pipeline took too long, or cut off what it answers in pieces."""
+        facts = self._facts(request) | {"journey": journey_text(request.id)}
+        if request.is_finished:
+            end_s = self.router.stream_deadline_of(request._target)
+            log.warning("stream deadline missed", **facts, stream_deadline_s=end_s)
+            request.break_off()
+            return
+        log.warning("deadline missed", **facts, deadline_s=request.deadline_s)
+        self.answer(request, 504)
 
     def fail(self, request: Request, target: Target, error: Exception) -> None:
         """Answer for what went wrong with a request, and log it."""

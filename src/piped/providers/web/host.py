@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from piped.providers.web.admission import Admission
 from piped.providers.web.dispatch import Dispatcher
 from piped.providers.web.limits import Counters, Limits
 from piped.providers.web.proxies import Proxies
+
+if TYPE_CHECKING:
+    from piped.providers.web.access.log import AccessLog
 
 
 class Host(Protocol):
@@ -22,6 +25,7 @@ class Host(Protocol):
     context: contextvars.Context
     admission: Admission
     proxies: Proxies
+    access: AccessLog | None
 
     def opened(self, connection: Any) -> None: ...
 

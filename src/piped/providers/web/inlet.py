@@ -36,11 +36,17 @@ class Inlet:
         if receiver.phase:
             if receiver.stage != self.stage:
                 self.stage = receiver.stage
-                self.give(limits.header_s if receiver.phase == HEAD else limits.grace_s)
+                grace_s = min(limits.grace_s, limits.body_s)
+                self.give(limits.header_s if receiver.phase == HEAD else grace_s)
         elif is_busy:
             self.due = NEVER
         elif self.due == NEVER:
-            self.give(limits.drain_s if self.host.is_draining else limits.idle_s)
+            self.await_request()
+
+    def await_request(self) -> None:
+        """Give the client time for its next request."""
+        limits = self.host.limits
+        self.give(limits.drain_s if self.host.is_draining else limits.idle_s)
 
     def give(self, seconds: float) -> None:
         """Give the client so much time from now."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
+from piped.providers.web.tallies import Times
+
 EVERY_S: Final = 0.1
 
 
@@ -17,17 +19,15 @@ class LagMeter:
 
     Args:
         limit_s: How late it may be.
-        tell: Is called when the answer to ``is_late`` has changed.
         clock: Tells the time; not that of the loop, which stands still during a turn.
     """
 
-    def __init__(
-        self, limit_s: float, tell: Callable[[], None], clock: Callable[[], float] = perf_counter
-    ) -> None:
+    def __init__(self, limit_s: float, clock: Callable[[], float] = perf_counter) -> None:
         self.limit_s = limit_s
         self.lag_s = 0.0
         self.is_late = False
-        self._tell, self._clock = tell, clock
+        self.times = Times()
+        self._clock = clock
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -43,7 +43,6 @@ class LagMeter:
 
     def _look(self) -> None:
         before, self.lag_s = self.lag_s, max(0.0, self._clock() - self._due)
-        was_late, self.is_late = self.is_late, min(before, self.lag_s) > self.limit_s
-        if self.is_late is not was_late:
-            self._tell()
+        self.times.add(self.lag_s)
+        self.is_late = min(before, self.lag_s) > self.limit_s
         self.start()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from piped.providers.web.hosts import Hosts
+from piped.providers.web.tallies import RouteTally
 
 TARGET_BYTES: Final = 8 << 10
 """The longest target of a request; longer ones are answered 414."""
@@ -48,20 +49,24 @@ class Limits:
 class Counters:
     """What a site has seen since the process started.
 
-    ``answered`` counts by status class (2 for 2xx), ``refused`` by the rule that was broken.
+    ``answered`` counts by status class (2 for 2xx), ``refused`` by the rule that was broken,
+    ``routes`` by their paths, as the document has them.
     """
 
     accepted: int = 0
     requests: int = 0
-    answered: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(2, 6), 0))
+    answered: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(1, 6), 0))
     refused: dict[str, int] = field(default_factory=dict)
     second_answers: int = 0
     deadlines_missed: int = 0
     clients_left: int = 0
     pauses: int = 0  # how often nothing was accepted, as there were enough connections
+    access_log_dropped: int = 0  # lines
     websockets: int = 0  # open now
     messages_in: int = 0
     messages_out: int = 0
+    routes: dict[str, RouteTally] = field(default_factory=dict)
+    unrouted: RouteTally = field(default_factory=RouteTally)  # what no route has got
 
     def refuse(self, rule: str) -> None:
         """Count a request or connection that broke a rule."""

@@ -8,6 +8,7 @@ from typing import Final
 import httptools
 
 from piped.providers.web.gate import FORBIDDEN_TRAILERS, GATED, NO_BODY, Refused, pass_gate
+from piped.providers.web.habit import Habit
 from piped.providers.web.limits import TARGET_BYTES, Limits
 from piped.providers.web.request import Request
 from piped.providers.web.streams import Inflow
@@ -40,6 +41,7 @@ class Receiver:
         "fields",
         "framing",
         "gated",
+        "habit",
         "host",
         "inflow",
         "is_last",
@@ -78,6 +80,7 @@ class Receiver:
         self.chunks = self.content = 0
         self.count = 0  # of requests
         self.host: tuple[bytes, bytes] | None = None  # the field that was let through last
+        self.habit = Habit()
         self.fields: list[tuple[bytes, bytes]] = []
         self.gated: list[tuple[bytes, bytes]] = []
         self.framing = b""
@@ -94,7 +97,10 @@ class Receiver:
         rest: bytes | bytearray | None = None
         try:
             parser.feed_data(data)
-            if self.phase and self.stage == stage:
+            if not self.phase:
+                if self.ready and self.stage == stage + 2:  # one head, one body, nothing else
+                    self._learn(self.ready[-1], data)
+            elif self.stage == stage:
                 self._count_unparsed(len(data))
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
@@ -108,6 +114,7 @@ class Receiver:
             is_other = str(error) in OTHER_VERSIONS  # RFC 9110, 15.6.6
             self.refused = Refused(505, "version") if is_other else Refused(400, "malformed")
         if self.refused is not None:
+            self.read_line()
             self.parser = None  # it must not be fed again
         if self.is_last:  # what follows the last request is nobody's business
             self.refused = None
@@ -117,9 +124,37 @@ class Receiver:
             else:
                 self._ignore_upgrade(rest)
 
+    def recognise(self, data: bytes) -> Request | None:
+        """Return the request that some bytes are, if it is like the last one and nothing has begun.
+
+        They are not to be fed then.
+        """
+        target = None if self.phase else self.habit.target_of(data)
+        if target is None or self.parser is None or self.count + 1 >= self.limits.requests:
+            return None
+        self.count += 1
+        request = Request()
+        request.method, request.is_kept_alive = "GET", True
+        request._target, request._fields = target, self.habit.fields
+        return request
+
+    def _learn(self, request: Request, data: bytes | bytearray) -> None:
+        is_usual = request.method == "GET" and request.is_kept_alive and not self.framing
+        if is_usual and self.gated == [self.host] and data.startswith(b"GET "):
+            longest = min(TARGET_BYTES, self.limits.header_bytes)
+            self.habit.learn(bytes(data), request._fields, longest)
+
     def change(self, limits: Limits) -> None:
         """Go on with other limits, also for the host that was let through."""
         self.limits, self.host = limits, None
+        self.habit.forget()
+
+    def read_line(self) -> None:
+        """Tell the request what is known of its first line, though its head is not complete."""
+        request, parser = self.request, self.parser
+        if request is not None and parser is not None and request._target:  # the method came before
+            request.method = parser.get_method().decode()
+            request.is_old = parser.get_http_version() == "1.0"
 
     def close(self) -> None:
         """Let go of the parser and of the connection, which hold this object in a circle."""
@@ -221,7 +256,10 @@ class Receiver:
             self.inflow.put(data)
             return
         if not request._body:
-            request._body = bytearray()
+            request._body = data  # mostly all of it
+            return
+        if isinstance(request._body, bytes):
+            request._body = bytearray(request._body)
         request._body += data
 
     def on_message_complete(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -15,12 +15,14 @@ from piped.providers.web.arguments import Args, BadRequest, read_fields
 from piped.providers.web.headers import Headers, header_line
 from piped.providers.web.limits import ANSWER_BYTES, Counters
 from piped.providers.web.streams import ClientLeft, Inflow, Outflow
+from piped.providers.web.tallies import RouteTally
 
 
 class Way(Protocol):
     """What takes the answer of a request to its client: a connection."""
 
     counters: Counters
+    transport: asyncio.Transport
 
     def respond(self, request: Request, body: bytes) -> None:
         """Send a whole answer."""
@@ -48,6 +50,7 @@ class Request:
     __slots__ = (
         "__weakref__",
         "_args",
+        "_begun",
         "_body",
         "_counters",
         "_fields",
@@ -56,9 +59,11 @@ class Request:
         "_outflow",
         "_path",
         "_status",
+        "_tally",
         "_target",
         "_task",
         "_way",
+        "_when_left",
         "_written",
         "answer_lines",
         "client_ip",
@@ -94,6 +99,7 @@ class Request:
         self.is_upgrade = False  # proposes WebSocket, and is the last of HTTP if that is accepted
         self.answer_lines: list[tuple[str, bytes]] = []
         self._args: Args | None = None
+        self._begun = 0.0  # when it came to its route, if it is timed
         self._body: bytes | bytearray = b""
         self._counters: Counters | None = None
         self._fields: list[tuple[bytes, bytes]] = []
@@ -102,10 +108,12 @@ class Request:
         self._outflow: Outflow | None = None
         self._path: str | None = None
         self._status = 200
+        self._tally: RouteTally | None = None  # that of the route which it has come to
         self._target = b""
         self._task: asyncio.Task[None] | None = None
         self._way: Way | None = None
-        self._written: bytearray | None = None
+        self._when_left: Callable[[asyncio.Task[None]], None] | None = None
+        self._written: bytes | bytearray | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.id} {self.method} {self.path}>"
@@ -113,6 +121,16 @@ class Request:
     @property
     def __baton_id__(self) -> int:
         return self.id
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """What brings the answer to the client; None when it is on its way."""
+        return None if self._way is None else self._way.transport
+
+    @property
+    def inflow(self) -> Inflow | None:
+        """The body while it arrives; None where it is whole."""
+        return self._inflow
 
     @property
     def uri(self) -> str:
@@ -230,15 +248,19 @@ class Request:
         Raises:
             BatonError: It is not bytes, or more than an answer may have.
         """
-        if not isinstance(content, bytes | bytearray | memoryview):
+        if not isinstance(content, (bytes, bytearray, memoryview)):
             raise BatonError(f"expected bytes, got {type(content).__name__}")
         if self.is_finished:
             return
-        if self._written is None:
-            self._written = bytearray()
-        if len(self._written) + len(content) > ANSWER_BYTES:
+        written = self._written
+        if len(content) + (0 if written is None else len(written)) > ANSWER_BYTES:
             raise BatonError(f"an answer must not be longer than {ANSWER_BYTES} bytes")
-        self._written += content
+        if written is None:
+            self._written = bytes(content)
+        elif isinstance(written, bytes):
+            self._written = bytearray(written) + content
+        else:
+            written += content
 
     def finish(self) -> bool:
         """Send the answer; tell whether this was the first, and somebody was there to get it.
@@ -389,6 +411,13 @@ class Request:
         """Be told the way that the answer takes."""
         self._way, self._counters = way, way.counters
 
+    def when_left(self, told: Callable[[asyncio.Task[None]], None] | None) -> None:
+        """Say who is told, and with which task, if the client leaves before it has its answer.
+
+        Else the task that treats the request is cancelled; whoever is told decides when, or if.
+        """
+        self._when_left = told
+
     def leave(self) -> None:
         """Be told that the client is gone: no answer is needed, and the pipeline is cancelled."""
         self.is_finished = self.is_disconnected = True
@@ -399,7 +428,7 @@ class Request:
         if self._inflow is not None:
             self._inflow.break_off("the client left before its request was complete")
         if (task := self.take_task()) is not None:
-            task.cancel()
+            task.cancel() if self._when_left is None else self._when_left(task)
 
     def treat_in(self, task: asyncio.Task[None]) -> None:
         """Be told the task in which the pipeline runs."""

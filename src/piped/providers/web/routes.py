@@ -8,12 +8,14 @@ from typing import Annotated, Any, Final
 
 from piped.document.nodes import Entry, Node, plain
 from piped.document.nodes import Mapping as MappingNode
-from piped.errors import Problem
+from piped.errors import Level, Problem
+from piped.providers.web.asgi import Asgi
 from piped.providers.web.auth import Auth
 from piped.providers.web.failures import ErrorAnswer, check_errors
 from piped.providers.web.methods import check_methods, endpoint_of
 from piped.providers.web.patterns import REST, Pattern, read_pattern
 from piped.providers.web.redirects import Redirect
+from piped.providers.web.static import Static
 from piped.providers.web.targets import Endpoint, PipelineEndpoint
 from piped.providers.web.websocket import WebSocketRoute
 from piped.spec import INVALID, Decoder, Dependency, Duration, Meta, Size, part
@@ -21,8 +23,11 @@ from piped.spec.places import placed
 
 CONFIG: Final = "__config__"
 
-AT_THE_NODE: Final = ("processor", "redirect", "websocket")
+AT_THE_NODE: Final = ("processor", "redirect", "static", "websocket")
 """What treats requests for exactly a path."""
+
+BELOW_THE_NODE: Final = ("no_resource_processor", "asgi")
+"""What treats requests for all below a path, and for the path itself if nothing else does."""
 
 
 @part
@@ -39,8 +44,15 @@ class RouteConfig:
     redirect: Annotated[
         str | Redirect | None, Meta(description="The place to which clients are sent instead.")
     ] = None
+    static: Annotated[
+        str | Static | None, Meta(description="A folder whose files are sent, or one file.")
+    ] = None
     websocket: Annotated[
         WebSocketRoute | None, Meta(description="Sessions of messages in both directions.")
+    ] = None
+    asgi: Annotated[
+        str | Asgi | None,
+        Meta(description="An ASGI application, as module:name, for this path and all below it."),
     ] = None
     methods: Annotated[
         list[str] | dict[str, Dependency[Any]] | None,
@@ -53,6 +65,10 @@ class RouteConfig:
     deadline: Annotated[
         Duration | None, Meta(description="How long an answer may take, here and below.")
     ] = None
+    stream_deadline: Annotated[
+        Duration | None,
+        Meta(description="How long an answer in pieces may take after it began, here and below."),
+    ] = None
     max_body: Annotated[
         Size | None, Meta(description="The largest body of a request here and below; else 413.")
     ] = None
@@ -63,6 +79,14 @@ class RouteConfig:
         Auth | None, Meta(description="Who may ask here and below; else 401 or 403.")
     ] = None
 
+    def __post_init__(self) -> None:
+        self.asgi = None if self.asgi is None else Asgi.of(self.asgi)
+
+    @property
+    def mounted(self) -> Asgi | None:
+        """The application that is mounted here."""
+        return self.asgi if isinstance(self.asgi, Asgi) else None
+
     def check(self) -> Iterable[Problem]:
         yield from check_errors(self.errors)
         own = [each for each in AT_THE_NODE if getattr(self, each) is not None]
@@ -71,9 +95,17 @@ class RouteConfig:
         if len(own) > 1:
             names = " and ".join(f"'{name}'" for name in own)
             yield Problem("exactly-one", f"expected one thing that a path does, got {names}")
+        below = [each for each in BELOW_THE_NODE if getattr(self, each) is not None]
+        if self.mounted is not None and self.static is not None:
+            below.append("static")
+        if len(below) > 1:
+            names = " and ".join(f"'{name}'" for name in below)
+            yield Problem("exactly-one", f"expected one thing that takes all below, got {names}")
+        if self.mounted is not None:
+            yield from self.mounted.problems()
         if self.methods is not None:
             yield from check_methods(self.methods)
-            if not own and self.no_resource_processor is None:
+            if not own and not below:
                 yield Problem("wrong-value", "methods: nothing here takes them", at="methods")
 
     def endpoint(self) -> Endpoint | None:
@@ -82,12 +114,18 @@ class RouteConfig:
             return endpoint_of({k: PipelineEndpoint(each) for k, each in self.methods.items()})
         if self.redirect is not None:
             return self._of_methods(Redirect.of(self.redirect).endpoint())
+        if self.static is not None:
+            return self._of_methods(Static.of(self.static).endpoint())
         if self.websocket is not None:
             return self._of_methods(self.websocket.endpoint())
         return self._of_methods(_pipeline(self.processor))
 
     def endpoint_below(self) -> Endpoint | None:
         """Return what treats requests for what is below, and for the path itself if need be."""
+        if self.static is not None and self.no_resource_processor is None:
+            return self._of_methods(Static.of(self.static).endpoint())
+        if self.mounted is not None:
+            return self._of_methods(self.mounted.endpoint())
         return self._of_methods(_pipeline(self.no_resource_processor))
 
     def _of_methods(self, endpoint: Endpoint | None) -> Endpoint | None:
@@ -96,9 +134,10 @@ class RouteConfig:
         return endpoint_of(dict.fromkeys(self.methods, endpoint))
 
     def pipelines(self) -> tuple[Dependency[Any], ...]:
-        """Return the pipelines to which requests are given."""
+        """Return the pipelines to which requests are given, and the application."""
         by_method = self.methods.values() if isinstance(self.methods, dict) else ()
-        given = (self.processor, self.no_resource_processor, *by_method)
+        mounted = None if self.mounted is None else self.mounted.application
+        given = (self.processor, self.no_resource_processor, mounted, *by_method)
         return tuple(each for each in given if each is not None)
 
 
@@ -117,12 +156,26 @@ class Route:
     children: dict[str, Route] = field(default_factory=dict, init=False)
     config: RouteConfig = field(default_factory=RouteConfig, init=False)
 
+    def statics(self) -> Iterator[Static]:
+        """Yield what is said of files, here and below."""
+        if self.config.static is not None:
+            yield Static.of(self.config.static)
+        for child in self.children.values():
+            yield from child.statics()
+
     def websockets(self) -> Iterator[WebSocketRoute]:
         """Yield what is said of sessions, here and below."""
         if self.config.websocket is not None:
             yield self.config.websocket
         for child in self.children.values():
             yield from child.websockets()
+
+    def mounts(self) -> Iterator[Asgi]:
+        """Yield the applications, here and below."""
+        if self.config.mounted is not None:
+            yield self.config.mounted
+        for child in self.children.values():
+            yield from child.mounts()
 
     @classmethod
     def __read__(cls, node: Node, decoder: Decoder, at: str) -> Any:
@@ -160,12 +213,13 @@ class _Reader:
 
     def _config(self, node: Node, at: str, params: tuple[str, ...]) -> Any:
         config = self.decoder.value(RouteConfig, node, at)
-        if config is INVALID or config.redirect is None:
+        if config is INVALID:
             return config
-        redirect = Redirect.of(config.redirect)
-        problems = [placed(each, node, at) for each in redirect.problems(params)]
+        if config.mounted is not None:
+            config.mounted.application.at = at
+        problems = [placed(each, node, at) for each in _problems_in(config, node, params)]
         self.decoder.problems += problems
-        return INVALID if problems else config
+        return INVALID if any(e.level is Level.ERROR for e in problems) else config
 
     def _child(
         self, key: Any, entry: Entry, at: str, params: tuple[str, ...], kinds: dict[str, str]
@@ -196,6 +250,18 @@ class _Reader:
     def _wrong(self, problem: Problem) -> Any:
         self.decoder.problems.append(problem)
         return INVALID
+
+
+def _problems_in(config: RouteConfig, node: Node, params: tuple[str, ...]) -> Iterator[Problem]:
+    """Yield what is wrong with a node that can be told only where it stands."""
+    if config.redirect is not None:
+        yield from Redirect.of(config.redirect).problems(params)
+    if config.static is not None and isinstance(node, MappingNode):
+        config.static = Static.of(config.static)
+        yield from config.static.locate(node.entries["static"].node.place.file)
+        if config.static.is_folder and config.no_resource_processor is not None:
+            what = "expected one thing that takes what is below, got 'static' and"
+            yield Problem("exactly-one", f"{what} 'no_resource_processor'", at="static")
 
 
 def _segment(key: Any) -> str:

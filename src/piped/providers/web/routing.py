@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from piped.providers.web.failures import ErrorAnswer, answers
 from piped.providers.web.passwords import Verifier
 from piped.providers.web.patterns import KINDS, RANK, REST, NoMatch, Pattern, read_pattern
 from piped.providers.web.routes import Route, RouteConfig
+from piped.providers.web.tallies import MAX_ROUTES, OTHERS, RouteTally
 from piped.providers.web.targets import Endpoint, Match, Rules, Target
 
 
@@ -28,11 +30,16 @@ class Branch:
 class Router:
     """Finds the target of a path.
 
-    ``exact`` has those of paths without parameters, as they are mostly sent; all others, and those
-    too, are found by ``find``.
+    ``exact`` has those of paths without parameters, as they are mostly sent, each with the segments
+    that lead there; all others, and those too, are found by ``find``.
+    ``tallies`` has what is counted of each route, by its path in the document; those of ``before``
+    go on.
     """
 
-    __slots__ = ("_has_sizes", "_has_streams", "_verifier", "exact", "root")
+    __slots__ = (
+        *("_before", "_has_ends", "_has_sizes", "_has_streams", "_verifier"),
+        *("exact", "root", "tallies"),
+    )
 
     def __init__(
         self,
@@ -40,30 +47,38 @@ class Router:
         errors: Mapping[str, int | ErrorAnswer],
         deadline_s: float,
         auth: Auth | None = None,
+        before: Mapping[str, RouteTally] | None = None,
+        stream_deadline_s: float = math.inf,
     ) -> None:
-        self.exact: dict[str, Target] = {}
+        self.tallies: dict[str, RouteTally] = {}
+        self._before = before or {}
+        self.exact: dict[bytes, tuple[Target, tuple[str, ...]]] = {}
         self._verifier = Verifier()  # one for all nodes, so that its bounds are those of the site
-        rules = Rules(deadline_s, None, answers(errors), auth and auth.below(None))
+        own = auth and auth.below(None)
+        rules = Rules(deadline_s, None, answers(errors), own, stream_deadline_s)
         self.root = self._compile(route, rules, ())
         targets = [*self.targets()]
         self._has_sizes = any(each.rules.max_body is not None for each in targets)
         self._has_streams = any(each.stream_body for each in targets)
+        self._has_ends = any(each.rules.stream_deadline_s < math.inf for each in targets)
 
     def _compile(self, route: Route, rules: Rules, prepath: tuple[str, ...]) -> Branch:
         config = route.config
         rules = _below(rules, config)
         guard = None if rules.auth is None else Guard(rules.auth, self._verifier)
 
-        def target_of(endpoint: Endpoint | None) -> Target | None:
+        def target_of(endpoint: Endpoint | None, *below: str) -> Target | None:
             if endpoint is None:
                 return None
             guarded = endpoint if guard is None else GuardedEndpoint(guard, endpoint)
-            return Target(guarded, rules, config.pipelines(), config.stream_body)
+            tally = self._tally_of("/" + "/".join((*prepath, *below)))
+            streams = config.stream_body or bool(below and config.mounted)
+            return Target(guarded, rules, config.pipelines(), streams, tally)
 
-        target, rest = map(target_of, (config.endpoint(), config.endpoint_below()))
+        target, rest = target_of(config.endpoint()), target_of(config.endpoint_below(), "*")
         if target is not None and not any("%" in each or "{" in each for each in prepath):
-            path = "/" + "/".join(prepath)
-            self.exact[path] = self.exact[path.rstrip("/") + "/"] = target
+            path = "/".join(("", *prepath)).encode()
+            self.exact[path or b"/"] = self.exact[path + b"/"] = target, prepath
         children, patterns = {}, []
         for name, child in route.children.items():
             branch = self._compile(child, rules, (*prepath, name))
@@ -73,6 +88,11 @@ class Router:
                 children[name] = branch
         patterns.sort(key=lambda each: RANK[each[0].kind])
         return Branch(children, patterns, target, rest)
+
+    def _tally_of(self, path: str) -> RouteTally:
+        if path not in self.tallies and len(self.tallies) >= MAX_ROUTES:
+            path = OTHERS
+        return self.tallies.setdefault(path, self._before.get(path) or RouteTally(path))
 
     def targets(self) -> Iterator[Target]:
         """Yield every target of the tree."""
@@ -84,8 +104,10 @@ class Router:
             branches += (each for _, each in branch.patterns)
 
     def deadlines(self) -> Iterator[float]:
-        """Yield the deadline of each target."""
-        return (each.deadline_s for each in self.targets())
+        """Yield the deadlines of each target."""
+        for each in self.targets():
+            yield each.deadline_s
+            yield each.rules.stream_deadline_s
 
     def max_body_of(self, uri: bytes, usual: int) -> int:
         """Return how large the body of a request may be: as usual, if its route says no more."""
@@ -98,11 +120,16 @@ class Router:
         target = self._target_of(uri) if self._has_streams else None
         return target is not None and target.stream_body
 
+    def stream_deadline_of(self, uri: bytes) -> float:
+        """Return how many seconds an answer in pieces may take after it began."""
+        target = self._target_of(uri) if self._has_ends else None
+        return math.inf if target is None else target.rules.stream_deadline_s
+
     def _target_of(self, uri: bytes) -> Target | None:
-        path = uri.partition(b"?")[0].decode("latin-1")
+        path = uri.partition(b"?")[0]
         if path in self.exact:
-            return self.exact[path]
-        match = self.find(path)
+            return self.exact[path][0]
+        match = self.find(path.decode("latin-1"))
         return None if match is None else match.target
 
     def find(self, path: str) -> Match | None:
@@ -124,6 +151,7 @@ def _below(rules: Rules, config: RouteConfig) -> Rules:
         rules.max_body if config.max_body is None else config.max_body,
         {**rules.errors, **answers(config.errors)},
         rules.auth if config.auth is None else config.auth.below(rules.auth),
+        rules.stream_deadline_s if config.stream_deadline is None else config.stream_deadline,
     )
 
 

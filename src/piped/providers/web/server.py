@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Coroutine
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from piped.providers.web.accepting import Acceptor
 from piped.providers.web.admission import Admission
@@ -21,6 +21,9 @@ from piped.providers.web.proxies import Proxies
 from piped.providers.web.routing import Router
 from piped.providers.web.tls import Tls
 from piped.providers.web.websocket.sockets import Sockets
+
+if TYPE_CHECKING:
+    from piped.providers.web.access.log import AccessLog
 
 SLOWEST_TICK_S: Final = 1.0
 FASTEST_TICK_S: Final = 0.02
@@ -48,9 +51,11 @@ class Server:
         self.label = label
         self.limits = limits
         self.counters = counters
+        counters.routes = router.tallies
         self.dispatcher = Dispatcher(label, router, self._spawn)
         self.connections: set[Any] = set()  # of HTTP, and what they have become
         self.sockets = Sockets()
+        self.access: AccessLog | None = None
         self.addresses: list[Address] = []
         self.is_draining = False
         self.proxies = Proxies()
@@ -100,6 +105,7 @@ class Server:
     def serve(self, router: Router, limits: Limits) -> None:
         """Lead requests that are not yet treated to other routes, within other limits."""
         self.dispatcher.router, self.limits = router, limits
+        self.counters.routes = router.tallies
         self.admission.change(limits)
         self._tick_s = self._choose_tick(router, limits)
         for each in self.connections:
@@ -178,7 +184,6 @@ class Server:
         task = self._tasks.create_task(run)
         self._open_tasks.add(task)
         task.add_done_callback(self._done)
-        self.admission.weigh()
         return task
 
     def converse(self, run: Coroutine[Any, Any, None]) -> None:
@@ -187,10 +192,14 @@ class Server:
         self._sessions.add(task)
         task.add_done_callback(self._done)
 
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Count a task of a request as one that lives as long as a session."""
+        self._open_tasks.discard(task)
+        self._sessions.add(task)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._open_tasks.discard(task)
         self._sessions.discard(task)
-        self.admission.weigh()
         self._is_quiet.set()
 
     def _tick(self) -> None:

@@ -7,13 +7,16 @@ import math
 import resource
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Set
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import field
-from typing import Annotated, Any, ClassVar, Literal, Self
+from socket import socket
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from piped.errors import Misconfigured, Problem
+from piped.providers.web.access import AccessFormat, AccessLogging
 from piped.providers.web.auth import Auth
-from piped.providers.web.dispatch import LOCAL, log
+from piped.providers.web.debug import Debug
+from piped.providers.web.dispatch import log
 from piped.providers.web.failures import ErrorAnswer, check_errors
 from piped.providers.web.hosts import Hosts, is_host
 from piped.providers.web.limits import Counters, Limits
@@ -26,24 +29,8 @@ from piped.providers.web.tls import Tls
 from piped.providers.web.websocket.sockets import Sockets
 from piped.spec import Dependency, Duration, Meta, Provider, Size, dependencies_of, part
 
-
-@part
-class Debug:
-    """Who is shown the traceback of an error: with ``-D``, on a loopback listener, and not else."""
-
-    allow: Annotated[
-        list[str], Meta(description="Addresses of clients; localhost is 127.0.0.1 and ::1.")
-    ] = field(default_factory=list)
-    max_inactive_time: Annotated[float, Meta(description="Accepted, without effect.")] = 300
-    reap_interval: Annotated[float, Meta(description="Accepted, without effect.")] = 60
-
-    def clients(self) -> frozenset[str]:
-        """Return the addresses of those who are shown tracebacks."""
-        return frozenset(
-            address
-            for name in self.allow
-            for address in (LOCAL if name == "localhost" else (name,))
-        )
+if TYPE_CHECKING:
+    from piped.providers.web.access.log import AccessLog
 
 
 @part
@@ -89,6 +76,10 @@ class Site(Provider):
     ] = field(default_factory=list)
     routing: Annotated[Route, Meta(description="The tree of paths and their pipelines.")]
     deadline: Annotated[Duration, Meta(description="How long an answer may take.")] = Duration(30)
+    stream_deadline: Annotated[
+        Duration | None,
+        Meta(description="How long an answer in pieces may take after it began; null: for ever."),
+    ] = None
     errors: Annotated[
         dict[str, int | ErrorAnswer],
         Meta(description="Statuses of exceptions, as in {ValueError: 400}."),
@@ -102,6 +93,10 @@ class Site(Provider):
     log_exceptions: Annotated[
         Literal["debug", "info", "warning", "error", "critical"] | None,
         Meta(description="The level at which failures are logged; null is error."),
+    ] = None
+    access_log: Annotated[
+        AccessFormat | AccessLogging | None,
+        Meta(description="The form of a line for each request, and its file; null: no lines."),
     ] = None
     max_header: Annotated[Size, Meta(description="The largest head of a request; else 431.")] = (
         Size(32 << 10)
@@ -163,6 +158,8 @@ class Site(Provider):
     counters: Counters = field(default_factory=Counters, init=False)
     sockets: Sockets = field(default_factory=Sockets, init=False)
     _server: Server | None = field(default=None, init=False)  # while it runs
+    _access: Any = field(default=None, init=False)  # an AccessLog, from the first use on
+    _at_end: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
     def offers(self) -> Iterable[str]:
         return (self.label,)
@@ -249,8 +246,13 @@ class Site(Provider):
             log.error("certificate not renewed", site=self.label, error=str(error))
             context = server.tls
         old._server, self._server, self.counters = None, server, old.counters
+        self._access, self._at_end = old._access, old._at_end
         server.serve(self._router(), self.limits(server.addresses))
         self._set_up(server, context)
+        try:
+            server.access = self._noting()
+        except Misconfigured as error:
+            log.error("access log not changed", site=self.label, error=str(error))
         return True
 
     def _way_to_listen(self) -> tuple[object, ...]:
@@ -260,6 +262,22 @@ class Site(Provider):
     async def settled(self) -> None:
         if self._server is not None:
             await self._server.settled()
+
+    def _noting(self) -> AccessLog | None:
+        """Return who takes note of requests, if anybody does.
+
+        Raises:
+            Misconfigured: Its file cannot be opened.
+        """
+        if self._access is None:
+            if self.access_log is None:
+                return None
+            from piped.providers.web.access.log import AccessLog
+
+            self._access = AccessLog(self.label, self.counters)
+            self._at_end.push_async_callback(self._access.close)
+        noting: AccessLog | None = self._access.use(self.access_log)
+        return noting
 
     def _tls_context(self) -> ssl.SSLContext | None:
         return self.tls.context() if self.tls else None
@@ -273,19 +291,38 @@ class Site(Provider):
         server.dispatcher.debuggers = self.debug.clients() if may_debug else frozenset()
 
     def _router(self) -> Router:
-        return Router(self.routing, self.errors, self.deadline, self.auth)
+        rules = (self.errors, self.deadline, self.auth, self.counters.routes)
+        ends_s = math.inf if self.stream_deadline is None else self.stream_deadline
+        return Router(self.routing, *rules, ends_s)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:
+        for static in self.routing.statics() if self.is_feeding else ():
+            static.fail_if_missing()
         context = self._tls_context() if self.is_feeding else None
-        sockets = listen(self.addresses()) if self.is_feeding else []
+        router, self._access = self._router(), None
+        async with AsyncExitStack() as self._at_end:
+            access = self._noting() if self.is_feeding else None
+            sockets = listen(self.addresses()) if self.is_feeding else []
+            async with self._served(sockets, router, context) as server:
+                server.access = access
+                yield {self.label: server}
+
+    @asynccontextmanager
+    async def _served(
+        self,
+        sockets: list[tuple[Address, socket]],
+        router: Router,
+        context: ssl.SSLContext | None,
+    ) -> AsyncIterator[Server]:
+        """Answer requests on some sockets, until it is left and all of them are answered."""
         addresses = [address for address, _ in sockets]
         async with asyncio.TaskGroup() as tasks:
             limits = self.limits(addresses)
             if sockets and limits.connections < self.max_connections:
                 facts = {"site": self.label, "connections": limits.connections}
                 log.warning("the limit of open files allows fewer connections", **facts)
-            server = Server(self.label, self._router(), limits, self.counters, tasks)
+            server = Server(self.label, router, limits, self.counters, tasks)
             server.sockets = self.sockets
             self._server = server
             try:
@@ -293,7 +330,7 @@ class Site(Provider):
                 self._set_up(server, context)
                 if sockets:
                     await server.open(sockets)
-                yield {self.label: server}
+                yield server
                 await server.drain(self.drain_s)
             finally:
                 server.close()

@@ -96,7 +96,7 @@ class Outflow:
 
     __slots__ = (
         *("_flowing", "_head", "_is_broken", "_left", "_passed", "_transport"),
-        *("is_chunked", "is_mute"),
+        *("is_chunked", "is_mute", "sent"),
     )
 
     def __init__(
@@ -113,6 +113,7 @@ class Outflow:
         self._transport = transport
         self._head = head
         self._left = length
+        self.sent = 0  # bytes of the body
         self._passed = 0
         self._is_broken = False
         self._flowing = asyncio.Event()
@@ -166,6 +167,7 @@ class Outflow:
                 raise BatonError("the answer is longer than its 'content-length'")
             self._left -= len(piece)
         self._passed += len(piece)
+        self.sent += len(piece)
         head, self._head = self._head, b""
         if self.is_chunked:
             # Not writelines: asyncio's, up to 3.13.0, never tells that the client does not read.
@@ -179,6 +181,11 @@ class Outflow:
         if self.is_chunked:
             self._head += b"0\r\n\r\n"
         self.flush()
+        return self.is_whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body is as long as its head says."""
         return self.is_mute or not self._left
 
     def break_off(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from piped.providers.web.auth import Auth
 from piped.providers.web.failures import ErrorAnswer
+from piped.providers.web.tallies import RouteTally
 from piped.spec import Dependency
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Rules:
     max_body: int | None  # None is that of the site
     errors: Mapping[type[BaseException], ErrorAnswer]
     auth: Auth | None
+    stream_deadline_s: float = math.inf  # of an answer in pieces, after it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Target:
     rules: Rules
     pipelines: tuple[Dependency[Any], ...]  # that treat its requests
     stream_body: bool  # whether they are treated while their bodies arrive
+    tally: RouteTally = field(default_factory=RouteTally)
 
     @property
     def deadline_s(self) -> float:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Final
 
 import zmq
 
 from piped.providers.zmq.messages import receive
 from piped.providers.zmq.poller import Poller
 from piped.providers.zmq.slots import Slots
-
-BUDGET_S: Final = 0.001
-"""How long the messages of one turn may keep the event loop, beside their number."""
+from piped.spec.turns import BUDGET_S
 
 
 class Inbound:

@@ -13,11 +13,11 @@ from piped.providers.web.pages import page
 from piped.providers.web.request import Request
 from piped.providers.web.targets import Target
 from piped.providers.web.websocket.limits import ABNORMAL, FAILED, TRY_LATER, SocketLimits
-from piped.providers.web.websocket.link import BUDGET_S
 from piped.providers.web.websocket.opening import NotOpened, check_opening, choose_subprotocol
 from piped.providers.web.websocket.route import WebSocketRoute
 from piped.providers.web.websocket.session import WebSocket, WebSocketClosed
 from piped.spec import Dependency, dependencies_of
+from piped.spec.turns import BUDGET_S
 
 _HINTS: Final[dict[int, list[tuple[str, bytes]]]] = {
     405: [("allow", b"allow: GET\r\n")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -21,3 +22,6 @@ class Host(Protocol):
     def closed(self, connection: Any) -> None: ...
 
     def converse(self, run: Coroutine[Any, Any, None]) -> None: ...
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Be told that what treats a request goes on for its session."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from piped.engine.journey import journey_text
 from piped.errors import BatonError
@@ -25,9 +25,7 @@ from piped.providers.web.websocket.limits import (
 from piped.providers.web.websocket.outbox import Outbox
 from piped.providers.web.websocket.wire import Broken, Close, Event, Ping, Pong, Wire
 from piped.spec.closing import REASON_BYTES, may_be_sent
-
-BUDGET_S: Final = 0.001
-"""How long the frames of one session may keep the event loop in one of its turns."""
+from piped.spec.turns import BUDGET_S
 
 
 class Link(asyncio.Protocol):

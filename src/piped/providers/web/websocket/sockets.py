@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from piped.errors import BatonError
@@ -24,6 +25,9 @@ class Sockets:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __iter__(self) -> Iterator[WebSocket]:
+        return iter(tuple(self._sessions.values()))
 
     def add(self, session: WebSocket) -> None:
         self._sessions[session.id] = session
