@@ -287,6 +287,20 @@ def test_a_snapshot_is_plain_and_copes_with_odd_objects_and_circles() -> None:
     assert snapshot(circle) == "{'self': {...}}"
 
 
+def test_a_snapshot_of_what_cannot_show_itself_says_so() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise LookupError("away")
+
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    assert snapshot({"a": Broken()}) == {"a": "<Broken: LookupError in its repr>"}
+    assert snapshot({(1, Broken()): 1}) == "<dict: LookupError in its repr>"
+    assert snapshot(deep) == "<list: RecursionError in its repr>"
+
+
 def test_a_lambda_in_a_document_is_a_step_like_any_other() -> None:
     pipelines, problems = compiled("p: [{eval-lambda: {lambda: 'n: n * 2'}}]", specs(EvalLambda))
 

@@ -72,6 +72,13 @@ def test_a_line_for_people_is_short() -> None:
     )
 
 
+def test_text_that_no_encoding_has_does_not_cost_the_line() -> None:
+    # Not logged: pytest would keep the line for its report, which xdist cannot send then.
+    given = {"caf\udce9": ["caf\udce9.yaml:3:5"]}
+
+    assert logs.printable(given) == {r"caf\udce9": [r"caf\udce9.yaml:3:5"]}
+
+
 def test_a_stream_that_is_no_terminal_gets_json() -> None:
     [line] = lines_of(lambda: log.info("hello"))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -231,6 +232,37 @@ async def test_nothing_piles_up_for_a_client_that_does_not_read(tmp_path: Path) 
         await asyncio.wait_for(module.closed.wait(), 10)
 
     assert module.count < 1000
+
+
+async def test_a_file_that_is_being_read_when_its_client_leaves_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    code = """
+        import io, os, threading
+        asked, is_reading, (end, other_end) = [], threading.Event(), os.pipe()
+        class Pipe(io.FileIO):
+            def readinto(self, room):
+                is_reading.set()
+                return super().readinto(room)
+        file = io.BufferedReader(Pipe(end))
+        def made(request):
+            asked.append(request)
+            return file
+    """
+
+    async with streaming(tmp_path, code) as (client, module):
+        await client.send(request_bytes())
+        await until(module.is_reading.is_set)
+        client.reset_when_closed()
+        client.close()
+        await until(lambda: module.asked[0].is_disconnected)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        is_closed_early = module.file.closed
+        os.close(module.other_end)
+        await until(lambda: module.file.closed)
+
+    assert not is_closed_early
 
 
 async def test_many_small_pieces_leave_others_their_turn(tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ def _clocked_step(node: GraphNode, step: Step, tally: Tally) -> Step:
     return clocked_async_step if node.processor.is_async else clocked_step
 
 
+def count_again(sources: Sequence[Block], copies: Sequence[Block]) -> None:
+    """Add to blocks what copies of them have counted, which nobody keeps."""
+    for block, copy in zip(blocks_of(sources), blocks_of(copies), strict=True):
+        if copy is not block:  # the end of a way is one for all
+            block.entered += copy.entered
+
+
 @dataclass(frozen=True, slots=True)
 class StepCount:
     """How often a step was begun, how often it failed, and the time of all times, as reckoned."""

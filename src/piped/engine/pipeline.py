@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from piped.batons import Baton
 from piped.engine.blocks import Block, Compiler
-from piped.engine.counting import SELDOM, StepCount, Tally, clocked, count_steps
+from piped.engine.counting import SELDOM, StepCount, Tally, clocked, count_again, count_steps
 from piped.engine.cycles import groups, is_cycle, way_back
 from piped.engine.nodes import Graph, GraphNode
 from piped.engine.runners import Results, Runner, depth, run, run_async, run_line
@@ -165,9 +165,12 @@ class Pipeline:
 
     def steps(self) -> Iterator[StepCount]:
         """Yield what was counted of each step that batons can reach."""
-        is_line = self._run is run_line and not self.is_async  # which does not count by itself
-        runs = self.tally.count if is_line else 0
+        runs = self.tally.count if self._is_line else 0  # which does not count by itself
         return count_steps(self._blocks, self._clocked, runs)
+
+    @property
+    def _is_line(self) -> bool:
+        return self._run is run_line and not self.is_async
 
     async def traced(self, baton: Baton) -> tuple[Results, list[dict[str, Any]]]:
         """Return the results and what happened at each step, in order.
@@ -177,7 +180,18 @@ class Pipeline:
         """
         trace: list[dict[str, Any]] = []
         blocks = Compiler(lambda node, step: traced(node, step, trace)).compile(self.graph.sources)
-        return await run_async(blocks, baton, self.graph.max_turns), trace
+        tally = self.tally
+        begun, share = tally.begin(), tally.share
+        try:
+            return await run_async(blocks, baton, self.graph.max_turns), trace
+        except BaseException as error:
+            tally.fail(error)
+            raise
+        finally:
+            tally.ended += 1
+            tally.end(begun, share)
+            if not self._is_line:
+                count_again(self._blocks, blocks)
 
     def _descend(self) -> contextvars.Token[int]:
         """Count the calls in a cycle; others end by themselves."""

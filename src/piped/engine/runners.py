@@ -148,7 +148,8 @@ async def run_async(sources: Sequence[Block], baton: Baton, max_turns: int) -> R
             else:
                 baton, then = await _run_handling_async(error, block, baton)
         except CancelledError:
-            block.node_of(step).cancelled += 1
+            if error is None:
+                block.node_of(step).cancelled += 1
             raise
         except Exception as failure:
             if error is None:
@@ -226,6 +227,9 @@ async def _run_handling_async(error: BaseException, block: Block, baton: Baton) 
                     baton = await waiting(baton)
             step = None
             return baton, block.chosen(baton) if block.choose else block.then
+        except CancelledError:
+            block.node_of(step).cancelled += 1
+            raise
         except Exception as failure:
             blame(failure, block.node_of(step), error)
             raise

@@ -53,6 +53,13 @@ def traced(node: GraphNode, step: Step, trace: list[dict[str, Any]]) -> Step:
 def snapshot(baton: Baton) -> Any:
     """Return a plain copy of a baton for people to look at; odd objects as their ``repr``."""
     try:
-        return msgspec.to_builtins(baton, enc_hook=repr, str_keys=True)
+        return msgspec.to_builtins(baton, enc_hook=_shown, str_keys=True)
     except (RecursionError, TypeError, ValueError):
-        return repr(baton)
+        return _shown(baton)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # a broken __repr__ costs its own text, not the run
+        return f"<{type(value).__name__}: {type(error).__name__} in its repr>"

@@ -155,7 +155,7 @@ def printable(value: object, depth: int = 0) -> Any:
         case Secret():
             return "***"
         case str():
-            return str(value)
+            return value.encode("utf-8", "backslashreplace").decode()  # such as odd file names
         case None | bool() | int() | float():
             return value
         case dict() if depth < MAX_DEPTH:

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Final
 
 from piped.batons import MISSING, Baton, BatonPath, getter
-from piped.errors import BatonError, Problem
+from piped.errors import BatonError, Problem, ResourceError
 from piped.processors._request import REQUEST_PATH, SKIP, request_getter
 from piped.processors._shown import kind_of, shown
 from piped.processors._text import encoded, wrong_encoding
@@ -82,7 +82,7 @@ class StreamWebResponse(Processor):
                 async with aclosing(self._pieces(content)) as pieces:
                     await self._answer(request, pieces)
             finally:
-                await _close(content)
+                await self._close(content)
             return baton
 
         return step
@@ -122,6 +122,21 @@ class StreamWebResponse(Processor):
             return encoded(piece, self.encoding)
         raise BatonError(f"expected pieces of bytes or text, got {kind_of(piece)}")
 
+    async def _close(self, content: Any) -> None:
+        """Have content let go of what it has open: generators and files."""
+        close = getattr(content, "aclose", None) or getattr(content, "close", None)
+        if close is None:
+            return
+        closing: Any
+        try:
+            # A thread may be reading still, for a client that has left: to close waits for it.
+            is_read = hasattr(content, "read") and not hasattr(content, "__aiter__")
+            closing = await self._threads.value.run(close) if is_read else close()
+        except ResourceError:
+            closing = close()
+        if hasattr(closing, "__await__"):
+            await closing
+
 
 def _fail_if_in_one_piece(content: Any) -> None:
     is_whole = isinstance(content, str | bytes | bytearray | memoryview | Mapping)
@@ -129,11 +144,3 @@ def _fail_if_in_one_piece(content: Any) -> None:
     if content is MISSING or is_whole or not has_pieces:
         got = "nothing" if content is MISSING else kind_of(content)
         raise BatonError(f"expected an iterable of bytes or text, or an open file, got {got}")
-
-
-async def _close(content: Any) -> None:
-    """Have content let go of what it has open: generators and files."""
-    close = getattr(content, "aclose", None) or getattr(content, "close", None)
-    closing: Any = None if close is None else close()
-    if hasattr(closing, "__await__"):
-        await closing

@@ -50,9 +50,7 @@ class Dispatcher(Ledger):
     def _new_peer(self, address: bytes, hello: Hello) -> Peer:
         peer = super()._new_peer(address, hello)
         if hello.slate >= 0:
-            with suppress(
-                OSError
-            ):  # of another user, or in a container of its own: it says Started
+            with suppress(OSError):  # of another user, or elsewhere: then it says Started
                 peer.slate = SlateReader(hello.pid, hello.slate, address)
         return peer
 

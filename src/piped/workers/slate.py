@@ -29,7 +29,6 @@ class Slate:
 
     Args:
         owner: The address of the worker.
-
     """
 
     def __init__(self, owner: bytes) -> None:

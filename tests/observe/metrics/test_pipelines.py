@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from piped import Service
 from piped.observe.metrics.pipelines import MAX_PIPELINES
 from tests.observe.conftest import Load
 from tests.observe.metrics.conftest import ADMIN, scraped
@@ -149,3 +151,13 @@ async def test_no_more_pipelines_are_shown_than_are_good_for_prometheus(load: Lo
 
     assert len(scrape.by("piped_pipeline_runs_total", "pipeline")) == MAX_PIPELINES
     assert len(scrape.by("piped_processor_runs_total", "pipeline")) == MAX_PIPELINES
+
+
+async def test_the_name_of_a_document_need_not_be_text(tmp_path: Path) -> None:
+    file = tmp_path / "caf\udce9.yaml"
+    file.write_text(ADMIN + "pipelines: {p: [passthrough]}\n")
+    async with Service.load(file) as service:
+        scrape = await scraped(service)
+
+    place = '{pipeline="p",place="caf?.yaml:2",processor="passthrough"}'
+    assert scrape.lines("piped_processor_runs_total") == [f"piped_processor_runs_total{place} 0.0"]

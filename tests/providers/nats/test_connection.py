@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -300,3 +301,24 @@ async def test_a_swallowed_cancellation_is_heeded_at_last() -> None:
         task.cancel()
 
     assert (turns, task.cancelled()) == (1, True)
+
+
+async def test_one_that_is_closed_while_it_connects_again_stays_closed(own: Server) -> None:
+    async with connected(own) as connection:
+        client, is_trying = connection.client, asyncio.Event()
+        connect: Any = client._connect_to_server
+
+        async def connect_anyway(s: Any) -> None:
+            is_trying.set()
+            with suppress(asyncio.CancelledError):  # as asyncio.wait_for of Python 3.11 may do
+                await asyncio.Event().wait()
+            await connect(s)
+
+        client._connect_to_server = connect_anyway  # type: ignore[method-assign] # played here
+        client._transport._io_writer.transport.abort()  # type: ignore[union-attr] # it is there
+        await is_trying.wait()
+    assert client._reconnection_task is not None
+    await asyncio.wait([client._reconnection_task])
+
+    assert client.is_closed
+    assert connection.reconnects == 0

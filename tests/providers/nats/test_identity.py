@@ -167,12 +167,19 @@ async def test_a_file_with_something_else_in_it_is_not_used(
     assert found == f"expected {reason}, in the file of '{key}', '{file}'"
 
 
-async def test_a_file_that_is_not_there_is_told(ask: Ask) -> None:
-    found = await refused(ask, "127.0.0.1:1", "credentials: /nowhere/at.all")
+@pytest.mark.parametrize(
+    ("file", "path", "reason"),
+    [
+        ("/nowhere/at.all", "/nowhere/at.all", "no such file or directory"),
+        (r'"/nowhere\0"', "/nowhere\0", "embedded null byte"),
+    ],
+)
+async def test_a_file_that_cannot_be_there_is_told(
+    ask: Ask, file: str, path: str, reason: str
+) -> None:
+    found = await refused(ask, "127.0.0.1:1", f"credentials: {file}")
 
-    assert found == (
-        "cannot read the file of 'credentials', '/nowhere/at.all': no such file or directory"
-    )
+    assert found == f"cannot read the file of 'credentials', '{path}': {reason}"
 
 
 class Certificates:
@@ -273,12 +280,20 @@ def test_keys_without_their_library_are_told(
     ]
 
 
-def test_a_url_that_is_none_is_told_without_its_password(told: Told) -> None:
-    found = told(f"nats: {{connections: {{main: {{servers: 'http://ada:{SECRET}@a.test'}}}}}}")
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"http://ada:{SECRET}@a.test", "http://***@a.test"),
+        (rf"nats://ada:{SECRET}\n@a.test", "nats://***@a.test"),  # as it comes from a file
+        (f"{SECRET}@a.test//b", "nats://***@a.test//b"),
+    ],
+)
+def test_a_url_that_is_none_is_told_without_its_password(told: Told, url: str, shown: str) -> None:
+    found = told(f'nats: {{connections: {{main: {{servers: "{url}"}}}}}}')
 
     assert found == [
         "service.yaml:1:38: error[wrong-value]: expected a URL such as nats://127.0.0.1:4222, got"
-        " 'http://***@a.test'\n"
+        f" '{shown}'\n"
         "    at: nats.connections.main.servers"
     ]
 

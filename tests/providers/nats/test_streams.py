@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any
 
@@ -44,6 +45,28 @@ async def test_a_stream_that_is_there_is_changed_and_keeps_its_messages(
     assert info.config.max_bytes == 4096
     assert info.config.discard == "old"
     assert info.state.messages == 1
+
+
+async def test_a_stream_that_two_make_at_once_begins_where_one_of_them_says(
+    connection: Connection, name: str
+) -> None:
+    wanted = stream(name)
+
+    await asyncio.gather(*(wanted.make(connection, first_seq=each) for each in (10, 20)))
+    stored = await connection.store(f"{name}.a", b"x")
+
+    assert stored.seq in (10, 20)
+
+
+async def test_a_stream_that_is_changed_goes_on_where_it_was(
+    connection: Connection, name: str
+) -> None:
+    await stream(name).make(connection, first_seq=10)
+    await stream(name, max_bytes=Size(4096)).make(connection, first_seq=20)
+
+    stored = await connection.store(f"{name}.a", b"x")
+
+    assert stored.seq == 10
 
 
 async def test_a_stream_cannot_move(connection: Connection, name: str) -> None:

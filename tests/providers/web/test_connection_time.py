@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -408,3 +409,39 @@ async def test_an_idle_connection_is_closed_a_second_after_the_site(clock: Clock
         client.close()
 
     assert (kept, rest) == (1, b"")
+
+
+async def test_a_client_that_ended_its_half_is_let_go_after_its_pieces() -> None:
+    is_ended = asyncio.Event()
+
+    async def halfway(request: Request) -> None:
+        request.start()
+        await request.send(b"half")
+        await is_ended.wait()
+        request.finish()
+
+    async with serving(halfway) as served:
+        served.server.limits = replace(served.server.limits, owed_s=3600.0)
+        client = await served.connect()
+        await client.send(request_bytes())
+        await client.reader.readuntil(b"half\r\n")
+        client.writer.write_eof()
+        await until(lambda: all(each.is_ending for each in served.server.connections))
+        is_ended.set()
+        rest = await client.rest()
+        client.close()
+
+    assert rest == b"0\r\n\r\n"
+
+
+async def test_a_slow_reader_may_ask_again_when_it_has_read(clock: Clock) -> None:
+    async with serving(lambda request: request.answer(bytes(32 << 20))) as served:
+        client = await served.connect(limit=1 << 16)
+        await client.send(request_bytes())
+        await until(lambda: any(each.is_stalled for each in served.server.connections))
+        await clock.advance(8)
+        first = await client.answer()
+        second = await client.get()
+        client.close()
+
+    assert (len(first.body), len(second.body)) == (32 << 20, 32 << 20)

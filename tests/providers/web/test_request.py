@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any, cast
 from urllib.parse import parse_qs
 
@@ -261,3 +262,15 @@ def test_an_answer_keeps_the_status_that_was_set() -> None:
     given.answer(b"x", 200)
 
     assert [way.answers[0][0], other.answers[0][0]] == [404, 200]
+
+
+def test_fields_that_are_too_many_are_not_kept_to_be_counted() -> None:
+    form = b"&" * (4 << 20)
+
+    tracemalloc.start()
+    with pytest.raises(BadRequest):
+        read_fields(form)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 16 << 20

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from piped.providers.web import Web
+from piped.providers.web import Request, Web
 from piped.spec import Decoder, spec_of
 from tests.providers.web.support import (
     Client,
@@ -144,3 +144,37 @@ async def test_a_limit_of_open_files_that_bites_is_told(monkeypatch: pytest.Monk
         "site": "web.site",
         "connections": 128,
     }
+
+
+@pytest.mark.anyio
+async def test_who_is_trusted_no_more_is_not_believed_on_connections_that_are_open() -> None:
+    said = "x-forwarded-for: 192.0.2.7"
+
+    def tell(request: Request) -> None:
+        request.answer(request.client_ip.encode())
+
+    async with serving(tell, trusted_proxies=["127.0.0.1"]) as served:
+        client = await served.connect()
+        before = await client.get("/", said)
+        successor = make_site(ROUTING, {"a": served.pipeline})
+        is_taken_over = successor.take_over(served.site)
+        after = await client.get("/", said)
+        client.close()
+
+    assert is_taken_over
+    assert (before.body, after.body) == (b"192.0.2.7", b"127.0.0.1")
+
+
+@pytest.mark.anyio
+async def test_another_time_to_read_holds_on_connections_that_are_open() -> None:
+    async with serving(write_timeout=30.0, min_rate=500) as served:
+        client = await served.connect()
+        await client.get()
+        (connection,) = served.server.connections
+        before = (connection.outlet.limit_s, connection.outlet.rate)
+        successor = make_site(ROUTING, {"a": served.pipeline}, write_timeout=10.0, min_rate=9)
+        successor.take_over(served.site)
+        after = (connection.outlet.limit_s, connection.outlet.rate)
+        client.close()
+
+    assert (before, after) == ((30.0, 500), (10.0, 9))

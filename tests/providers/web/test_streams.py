@@ -223,3 +223,110 @@ async def test_what_follows_of_a_body_after_its_answer_is_no_request(in_pieces: 
 
     assert (answer.body, rest) == (b"yes", b"")
     assert served.server.counters.requests == 1
+
+
+async def test_an_answer_that_a_synchronous_pipeline_does_not_end_is_cut_off() -> None:
+    async with serving(lambda request: request.start(content_type="text/plain")) as served:
+        client = await served.connect()
+        await client.send(request_bytes())
+        _, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        in_flight = served.server.admission.in_flight
+        client.close()
+
+    assert (body, in_flight) == (b"", 0)
+
+
+async def test_a_synchronous_pipeline_may_end_what_it_begins() -> None:
+    def at_once(request: Request) -> None:
+        request.write(b"all")
+        request.start(content_type="text/plain")
+        request.finish()
+
+    async with serving(at_once) as served:
+        client = await served.connect()
+        for _ in range(2):
+            await client.send(request_bytes())
+            await client.reader.readuntil(b"\r\n\r\n")
+            body = await client.reader.readuntil(b"0\r\n\r\n")
+
+            assert body == b"3\r\nall\r\n0\r\n\r\n"
+        client.close()
+
+
+async def test_what_was_sent_ahead_of_an_answer_in_pieces_is_owed_too() -> None:
+    async with serving(in_three) as served:
+        client = await served.connect()
+        await client.send(b"".join(request_bytes() for _ in range(3)))
+        client.writer.write_eof()
+        answers = (await client.rest()).split(b"0\r\n\r\n")
+        client.close()
+
+    assert [b"connection: close\r\n" in each for each in answers] == [False, False, True, False]
+    assert answers[-1] == b""
+
+
+async def test_who_still_sends_when_an_answer_has_ended_is_told() -> None:
+    errors: list[str] = []
+
+    async def flood(request: Request) -> None:
+        try:
+            while True:
+                await request.send(bytes(1 << 20))
+        except BatonError as error:
+            errors.append(str(error))
+
+    async def end_amid(request: Request) -> None:
+        request.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(flood(request))
+            await until(lambda: any(each.is_stalled for each in served.server.connections))
+            request.finish()
+
+    async with serving(end_amid) as served:
+        client = await served.connect(limit=1 << 16)
+        await client.send(request_bytes("/", "connection: close"))
+        await until(lambda: errors)
+        rest = await client.rest()
+        client.close()
+
+    assert errors == ["the answer has ended"]
+    assert rest.endswith(b"\r\n0\r\n\r\n")
+    assert rest.count(b"0\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_answer_that_is_too_long_from_the_first_is_cut_off(is_async: bool) -> None:
+    def too_long(request: Request) -> None:
+        request.write(b"four")
+        request.start(length=3)
+
+    async def later(request: Request) -> None:
+        too_long(request)
+
+    async with serving(later if is_async else too_long) as served:
+        client = await served.connect()
+        await client.send(request_bytes())
+        _, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        client.close()
+
+    assert body == b""
+
+
+@pytest.mark.parametrize("length", [-1, 2.5])
+async def test_a_length_is_a_number_of_bytes(length: Any) -> None:
+    errors: list[str] = []
+
+    def wrong(request: Request) -> None:
+        try:
+            request.start(length=length)
+        except BatonError as error:
+            errors.append(str(error))
+            raise
+
+    async with serving(wrong) as served:
+        client = await served.connect()
+        answer = await client.get()
+        client.close()
+
+    assert errors == [f"expected a length of at least 0, got {length}"]
+    assert answer.status == 500

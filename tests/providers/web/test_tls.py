@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ from structlog.testing import capture_logs
 
 from piped.errors import Misconfigured
 from tests.conftest import Clock, until
-from tests.providers.web.support import Client, Served, make_site, problems_of, serving
+from tests.providers.web.support import (
+    Client,
+    Served,
+    make_site,
+    problems_of,
+    request_bytes,
+    serving,
+)
 
 
 @pytest.fixture
@@ -189,3 +198,26 @@ def test_tls_needs_a_certificate() -> None:
         "web.site.tls: missing-parameter: tls needs the parameter 'certificate'"
         " (add certificate: str)"
     ]
+
+
+@pytest.mark.anyio
+async def test_a_client_that_ends_tls_before_its_answer_has_left(
+    authority: trustme.CA, tls: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(lambda _request: None, tls=tls) as served:
+
+        def ask_and_end() -> None:
+            address = ("127.0.0.1", served.server.port)
+            with (
+                socket.create_connection(address, timeout=8) as plain,
+                client_context(authority).wrap_socket(plain, server_hostname="first.example") as it,
+            ):
+                it.sendall(request_bytes())
+                with suppress(OSError):  # the other side may have closed first
+                    it.unwrap()
+
+        await asyncio.to_thread(ask_and_end)
+        await until(lambda: not served.server.connections)
+
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
+    assert served.site.counters.clients_left == 1

@@ -74,6 +74,27 @@ async def test_a_stream_that_somebody_removes_is_made_again(fleet: Open) -> None
         assert [await first, await second] == [1, 2]
 
 
+async def test_an_ack_for_a_stream_that_was_lost_takes_no_part_out_of_the_next(
+    fleet: Open,
+) -> None:
+    async with fleet(workers=()) as pool:
+        first = pool.asked("echo", 1)
+        await until_stored(pool, 1)
+        jetstream = connection_of(pool).jetstream
+        puller = await jetstream.pull_subscribe_bind("workers", "PIPED_math")
+        [old] = await puller.fetch(1)
+        await jetstream.delete_stream("PIPED_math")
+        second = pool.asked("echo", 2)
+        await until_stored(pool, 2)
+        new = await puller.fetch(2)
+        await old.ack()
+        for each in new:
+            await each.nak()
+        await pool.add("one")
+
+        assert [await first, await second] == [1, 2]
+
+
 async def test_workers_go_on_when_somebody_removes_the_stream(fleet: Open) -> None:
     async with fleet() as pool:
         held = pool.asked("play", pool.stage.part("held", is_held=True))

@@ -105,6 +105,21 @@ async def test_a_death_is_counted_for_the_part_that_ran_and_not_for_those_in_its
     assert starts == (2, 1)
 
 
+async def test_a_worker_that_asks_twice_is_told_twice_and_has_begun_once() -> None:
+    async with asyncio.TaskGroup() as group:
+        pool = Pool(group, attempts=1)
+        id_, _ = pool.submit()
+        await pool.started(b"a", (id_, 1))
+        await pool.started(b"a", (id_, 1))
+        [part] = pool.link.stored
+        starts, waits = part.starts, pool.front.counters.waits
+        told = [each for each in pool.link.sent if isinstance(each[1], Go | Cancel)]
+        pool.close()
+
+    assert told == [(b"a", Go(id_, 1))] * 2
+    assert (starts, waits) == (1, 1)
+
+
 async def test_a_part_whose_workers_are_frozen_is_not_poison() -> None:
     async with asyncio.TaskGroup() as group:
         pool = Pool(group)

@@ -92,6 +92,23 @@ async def test_a_worker_is_not_stuck_on_the_question_to_a_front_that_is_dead(
         assert answers == list(range(20))
 
 
+async def test_a_worker_that_was_cut_off_asks_again(fleet: Open, own: Server) -> None:
+    once = ("workers.math.attempts:1", "workers.math.lease:10s")
+    async with fleet(*once, workers=("one",)) as pool, front_at(own) as front:
+        await front.open()
+        await front.store()
+        asked = await front.heard(Started)
+        front.said.clear()
+        worker = pool.workers["one"].service.resources["nats.main"].value
+        worker.client._transport._io_writer.transport.abort()
+        again = await front.heard(Started)
+        await front.send(Go(ID, 1))
+        answer = await front.heard(Answer)
+
+        assert asked == again == Started(((ID, 1),))
+        assert (answer.id, answer.attempt, answer.payload) == (ID, 1, b"[1]")
+
+
 async def test_a_sole_worker_gets_at_last_what_it_has_given_back(fleet: Open, own: Server) -> None:
     once = "workers.math.attempts:1"
     async with fleet(once, workers=("one",)) as pool, front_at(own) as front:

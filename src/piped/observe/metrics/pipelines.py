@@ -47,8 +47,8 @@ def _steps(service: Service) -> Iterator[Row]:
     for name, pipeline in _pipelines(service):
         for each in pipeline.steps():
             place = each.node.place
-            where = f"{PurePath(place.file).name}:{place.line}"
-            steps = found.setdefault((label(name), each.node.name, where), _Steps())
+            where = f"{label(PurePath(place.file).name)}:{place.line}"
+            steps = found.setdefault((label(name), label(each.node.name), where), _Steps())
             steps.begun += each.begun
             steps.failed += each.failed
             steps.spent_s += each.spent_s

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from piped.errors import Unavailable
-from piped.providers.nats.connection import Connection
+
+if TYPE_CHECKING:
+    from piped.providers.nats.connection import Connection
 
 
 @asynccontextmanager

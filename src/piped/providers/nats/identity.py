@@ -13,6 +13,7 @@ from typing import Any, Final
 from nats.aio.client import RawCredentials
 
 from piped.errors import Misconfigured
+from piped.providers.nats.errors import reason_of
 
 MOST: Final = 1 << 16
 """How long such a file may be, in bytes."""
@@ -57,9 +58,9 @@ def _read(path: str, key: str) -> str:
     try:
         with open(path, encoding="latin-1") as file:
             return file.read(MOST)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise Misconfigured(f"cannot read the file of '{key}', '{path}': {reason}") from error
+    except (OSError, ValueError) as error:  # a path may hold what no path can
+        what = f"cannot read the file of '{key}', '{path}': {reason_of(error)}"
+        raise Misconfigured(what) from error
 
 
 def _wrong(key: str, path: str, expected: str) -> Misconfigured:
@@ -68,4 +69,4 @@ def _wrong(key: str, path: str, expected: str) -> Misconfigured:
 
 def without_password(url: str) -> str:
     """Return a URL, or what should be one, without what may be a secret."""
-    return re.sub(r"//.*@", "//***@", url) if "//" in url else re.sub(r".*@", "***@", url)
+    return re.sub(r"^(\w+://)?.*@", r"\1***@", url, count=1, flags=re.DOTALL)

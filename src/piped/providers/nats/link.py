@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error, SecureConnWantedError, SlowConsumerError, StaleConnectionError
 
 from piped.errors import Misconfigured, Unavailable
+from piped.providers.nats.ends import heed_cancellation
 from piped.providers.nats.errors import is_final, is_refusal, reason_of
 
 FIRST_PAUSE_S: Final = 0.1
@@ -27,10 +28,11 @@ log = structlog.get_logger("piped.nats")
 
 
 class _Client(Client):
-    """The library's client, with two of its faults mended.
+    """The library's client, with three of its faults mended.
 
-    It says who we are in the clear where TLS is wanted and the server has none; and it stops to
-    read when a server answers a ping that nobody waits for any more.
+    It says who we are in the clear where TLS is wanted and the server has none; it stops to read
+    when a server answers a ping that nobody waits for any more; and it connects again though it is
+    closed, where ``asyncio.wait_for`` of Python 3.11 has swallowed the cancellation of that.
     """
 
     must_encrypt = False
@@ -39,6 +41,11 @@ class _Client(Client):
         if self.must_encrypt and not self._server_info.get("tls_required"):
             raise SecureConnWantedError
         return super()._connect_command()
+
+    async def _process_connect_init(self) -> None:
+        heed_cancellation()
+        await super()._process_connect_init()
+        heed_cancellation()
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():  # who waited has given up; it would read no more
@@ -158,6 +165,8 @@ class Link:
         with suppress(TimeoutError, OSError, Error, AttributeError):
             async with asyncio.timeout(limit_s):
                 await self.client.close()
+                if not self.client.is_closed:  # it was just about to be connected again
+                    await self.client.close()
         with suppress(AttributeError):  # a peer that takes nothing would keep the socket
             self.client._transport._io_writer.transport.abort()  # type: ignore[union-attr] # then
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import structlog
 from nats.errors import Error
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import BadRequestError, NotFoundError
 
 from piped.errors import Problem
 from piped.providers.nats.connected import Connected
@@ -18,6 +18,9 @@ from piped.providers.nats.content import wrong_subject
 from piped.providers.nats.ends import while_open
 from piped.providers.nats.errors import at_start
 from piped.spec import Dependency, Duration, Meta, Size, part
+
+NAME_IN_USE: Final = 10058
+"""What JetStream says where a stream of that name is there, and is another one."""
 
 log = structlog.get_logger("piped.nats")
 
@@ -90,9 +93,14 @@ class NatsStream(Connected):
         async with while_open(connection, self.label):
             yield {f"nats.stream.{self._name}": self._name}
 
-    async def make(self, connection: Connection) -> None:
-        """Make the stream on the server, or bring it up to what is written."""
-        if event := await make_stream(connection, self._name, self._wanted()):
+    async def make(self, connection: Connection, *, first_seq: int | None = None) -> None:
+        """Make the stream on the server, or bring it up to what is written.
+
+        Args:
+            first_seq: The number of the first message, where it is made.
+        """
+        wanted = self._wanted()
+        if event := await make_stream(connection, self._name, wanted, first_seq=first_seq):
             log.info(event, stream=self._name, connection=connection.name)
 
     def _wanted(self) -> dict[str, Any]:
@@ -109,14 +117,23 @@ class NatsStream(Connected):
         }
 
 
-async def make_stream(connection: Connection, name: str, wanted: Mapping[str, Any]) -> str:
+async def make_stream(
+    connection: Connection, name: str, wanted: Mapping[str, Any], *, first_seq: int | None = None
+) -> str:
     """Make a stream, or bring it up to what is wanted; return what has happened, if anything."""
     stream = connection.jetstream
     try:
         found = (await stream.stream_info(name)).config
     except NotFoundError:
-        await stream.add_stream(StreamConfig(name=name).evolve(**wanted))
-        return "stream made"
+        made = StreamConfig(name=name, first_seq=first_seq).evolve(**wanted)
+        try:
+            await stream.add_stream(made)
+        except BadRequestError as error:
+            if error.err_code != NAME_IN_USE:
+                raise
+            found = (await stream.stream_info(name)).config  # somebody else was faster
+        else:
+            return "stream made"
     evolved = found.evolve(**wanted)
     if evolved == found:
         return ""

@@ -42,7 +42,7 @@ def read_fields(encoded: bytes | bytearray) -> dict[str, list[str]]:
     if not encoded:
         return {}
     text = encoded.decode("utf-8", "replace")
-    pairs, is_plain = text.split("&"), not ("%" in text or "+" in text)
+    pairs, is_plain = text.split("&", FORM_FIELDS), not ("%" in text or "+" in text)
     if len(pairs) > FORM_FIELDS:
         raise BadRequest(f"expected at most {FORM_FIELDS} fields in a query or form")
     fields: dict[str, list[str]] = {}

@@ -1,4 +1,9 @@
-"""One connection of a client: requests in order, answers in order, and a deadline for each wait."""
+"""One connection of a client: requests in order, answers in order, and a deadline for each wait.
+
+It is one thing, though a long one: what is received, treated, answered and waited for is one state,
+and each object more would cost every request a call. What can stand alone does: the receiver, the
+inlet, the outlet, the flows of bodies, and the bytes of answers.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from piped.providers.web.answers import (
 from piped.providers.web.dispatch import log
 from piped.providers.web.host import Host
 from piped.providers.web.inlet import Inlet
+from piped.providers.web.limits import Limits
 from piped.providers.web.outlet import NEVER, Outlet
 from piped.providers.web.receiver import BODY, HEAD, Receiver, Refused
 from piped.providers.web.request import Request
@@ -109,7 +115,7 @@ class Connection(asyncio.Protocol):
         self.outlet.watch()
         if self.receiver.inflow is not None:
             self._stop_reading_requests(Refused(400, "incomplete"))
-        if not self.is_owing:
+        if not (self.is_owing and self.transport.can_write_eof()):  # TLS has no half of its own
             return False
         self.is_ending = True
         self.inlet.allow(self.host.limits.owed_s)
@@ -330,7 +336,7 @@ class Connection(asyncio.Protocol):
             self.is_reading = wanted
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
         is_busy = self.current is not None or bool(self.queue)
-        self.inlet.watch(is_busy)
+        self.inlet.watch(is_busy or self.is_stalled)
         if self.receiver.expects and not is_busy:
             self._say_continue()
 
@@ -359,7 +365,8 @@ class Connection(asyncio.Protocol):
         host = self.host
         is_mute = request.method == "HEAD" or request.status in BODILESS
         is_chunked = not is_mute and length is None and not request.is_old
-        if host.is_draining or self.is_ending or not (is_mute or is_chunked or length is not None):
+        is_last = (host.is_draining or self.is_ending) and not (self.queue or self.backlog)
+        if is_last or not (is_mute or is_chunked or length is not None):
             request.is_kept_alive = False
         self.counters.answered[request._status // 100] += 1
         (request._tally or self.counters.unrouted).answer(request._status, request._begun)
@@ -384,7 +391,8 @@ class Connection(asyncio.Protocol):
         self.outflow = None
         self._let_go()
         is_amid = request._inflow is not None and not request._inflow.is_complete
-        self._have_answered(request.is_kept_alive and not is_amid)
+        is_over = is_amid or (self.is_ending and not self.has_more)
+        self._have_answered(request.is_kept_alive and not is_over)
 
     def _have_answered(self, is_kept: bool) -> None:
         """Close, or go on with the next request."""
@@ -483,7 +491,13 @@ class Connection(asyncio.Protocol):
         self.outlet.watch()
         self.transport.close()
 
-    # The end of the site.
+    # What becomes of the site.
+
+    def change(self, limits: Limits) -> None:
+        """Go on within other limits, and believe those whom the site trusts now."""
+        self.receiver.change(limits)
+        self.outlet.limit_s, self.outlet.rate = limits.stall_s, limits.rate
+        self.is_proxied = self.peer in self.host.proxies
 
     def drain(self, until: float) -> None:
         """Give a client that waits for nothing until then: its next request may be on its way."""

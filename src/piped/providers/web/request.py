@@ -328,28 +328,37 @@ class Request:
         """Begin an answer whose body comes in pieces; tell whether it was the first.
 
         What was written before comes first. The answer is given up, and the connection ends, when
-        the tasks that began it are over without ``finish``.
+        the tasks that began it are over without ``finish``, or the synchronous pipeline is.
 
         Args:
             status: The status, from 200 to 599; the one that was set if there is none.
             headers: More header fields.
             content_type: The header field of that name.
             length: How many bytes all pieces have together, where that is known.
+
+        Raises:
+            BatonError: The status, a field or the length cannot be, or more was written than that.
         """
         way = self._way
         if self.is_finished or way is None:
             return self._finish(b"")
+        if length is not None and (not isinstance(length, int) or length < 0):
+            raise BatonError(f"expected a length of at least 0, got {length!r}")
         self._set_head(status, content_type, headers)
         self.is_finished = True
         self._outflow = way.begin(self, length)
+        tasks = (self._task, asyncio.current_task())
+        self._give_up_after({each for each in tasks if each is not None})
         if self._written:
             self._outflow.put(bytes(self._written))
             self._written = None
-        tasks = (self._task, asyncio.current_task())
-        self._give_up_after({each for each in tasks if each is not None})
         return True
 
     def _give_up_after(self, tasks: set[asyncio.Task[Any]]) -> None:
+        if not tasks:  # a synchronous pipeline has none, and is over in this turn of the loop
+            asyncio.get_running_loop().call_soon(self.break_off)
+            return
+
         def end(task: asyncio.Task[Any]) -> None:
             tasks.discard(task)
             if not tasks:

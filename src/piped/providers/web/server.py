@@ -110,7 +110,7 @@ class Server:
         self._tick_s = self._choose_tick(router, limits)
         for each in self.connections:
             if isinstance(each, Connection):
-                each.receiver.change(limits)
+                each.change(limits)
 
     async def settled(self) -> None:
         """Wait until all requests that are being treated now are answered."""

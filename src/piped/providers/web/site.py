@@ -247,8 +247,8 @@ class Site(Provider):
             context = server.tls
         old._server, self._server, self.counters = None, server, old.counters
         self._access, self._at_end = old._access, old._at_end
-        server.serve(self._router(), self.limits(server.addresses))
         self._set_up(server, context)
+        server.serve(self._router(), self.limits(server.addresses))
         try:
             server.access = self._noting()
         except Misconfigured as error:

@@ -95,7 +95,7 @@ class Outflow:
     """
 
     __slots__ = (
-        *("_flowing", "_head", "_is_broken", "_left", "_passed", "_transport"),
+        *("_flowing", "_has_ended", "_head", "_is_broken", "_left", "_passed", "_transport"),
         *("is_chunked", "is_mute", "sent"),
     )
 
@@ -115,7 +115,7 @@ class Outflow:
         self._left = length
         self.sent = 0  # bytes of the body
         self._passed = 0
-        self._is_broken = False
+        self._is_broken = self._has_ended = False
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -142,7 +142,7 @@ class Outflow:
         """Send a piece as soon as the client reads.
 
         Raises:
-            BatonError: The answer would become longer than its head says.
+            BatonError: The answer would become longer than its head says, or has ended meanwhile.
             ClientLeft: The client is gone.
         """
         if self._passed >= FAIR_BYTES:
@@ -152,6 +152,8 @@ class Outflow:
             await self._flowing.wait()
         if self._is_broken:
             raise ClientLeft("the client has left")
+        if self._has_ended:  # what follows on the connection is another answer
+            raise BatonError("the answer has ended")
         self.put(piece)
 
     def put(self, piece: bytes) -> None:
@@ -181,6 +183,8 @@ class Outflow:
         if self.is_chunked:
             self._head += b"0\r\n\r\n"
         self.flush()
+        self._has_ended = True
+        self._flowing.set()
         return self.is_whole
 
     @property

@@ -8,6 +8,7 @@ else, answers above all, goes straight from workers to fronts and back, over cor
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -69,7 +70,9 @@ async def prepare(pool: Pool, connection: Connection) -> Any:
         max_ack_pending=max(1000, pool.max_pending),
     )
     try:
-        await stream.make(connection)
+        # An acknowledgement bears the number of its message: one for a stream that is lost, which
+        # arrives after it was made again, would take another part out of it.
+        await stream.make(connection, first_seq=time.time_ns() // 1000)
         await connection.jetstream.add_consumer(name, consumer)
         created = (await connection.jetstream.stream_info(name)).created
     except (Error, TimeoutError) as error:

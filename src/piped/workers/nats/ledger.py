@@ -108,6 +108,10 @@ class NatsLedger(Ledger):
                 self._ask_about(part, former, peer, attempt)
 
     def _accept(self, part: Part, peer: Peer, attempt: int) -> None:
+        holder = part.holder
+        if holder is not None and (holder.address, part.attempt) == (peer.address, attempt):
+            self._link.send(peer.address, Go(part.id, attempt))  # our word was lost
+            return
         if part.starts >= self._rules.attempts:
             self._refuse_attempt(part, peer, attempt)
             return

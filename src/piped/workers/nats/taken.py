@@ -21,6 +21,7 @@ class Taken:
     front: str  # its inbox
     until: float  # when the front waits for it no more
     has_asked: bool  # it waits for the front's word
+    was_sent: bool = False  # the question, once at least
     is_cancelled: bool = False
     is_orphan: bool = False  # it waits for a front that is not there
 

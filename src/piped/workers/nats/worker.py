@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 from typing import Any, Final
 
@@ -158,6 +158,7 @@ class WorkerLink:
         fronts: dict[str, list[Key]] = {}
         for key in frame.parts:
             if found := self._taken.get(key):
+                found.was_sent = True
                 fronts.setdefault(found.front, []).append(key)
         for front, keys in fronts.items():
             self._outbox.add(partial(self._tell, front, Started(tuple(keys))))
@@ -193,6 +194,7 @@ class WorkerLink:
     def _on_reconnect(self) -> None:
         self._answers.since = self._loop.time()
         self._greeted.clear()
+        self._ask_again({each.front for each in self._taken.values()})
 
     async def _tell(self, front: str, frame: ToFront, reply: str = "") -> None:
         said: list[ToFront] = [frame]
@@ -259,11 +261,18 @@ class WorkerLink:
         assert self._worker is not None
         for front in {each.front for each in self._taken.values() if each.has_asked}:
             if not await self._is_gone(front):
+                self._ask_again({front})
                 continue
             for key, taken in list(self._taken.items()):
                 if taken.front == front and taken.has_asked:
                     taken.is_orphan = True
                     self._worker.receive(Cancel(*key))
+
+    def _ask_again(self, fronts: Set[str]) -> None:
+        """Ask fronts again for what they have not answered: one of the two may have been lost."""
+        for key, taken in self._taken.items():
+            if taken.front in fronts and taken.has_asked and taken.was_sent:
+                self._tell_started(Started((key,)))
 
     async def _is_gone(self, front: str) -> bool:
         assert self._worker is not None

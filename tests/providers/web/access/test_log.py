@@ -319,6 +319,15 @@ async def test_a_file_that_cannot_be_opened_is_a_mistake(tmp_path: Path) -> None
     assert str(raised.value) == what
 
 
+async def test_a_file_that_no_system_has_is_a_mistake_too() -> None:
+    with pytest.raises(Misconfigured) as raised:
+        async with serving(**wanted(Path("a\0b"))):
+            """It does not come so far."""
+
+    reason = "there is a null byte in its name"
+    assert str(raised.value) == rf"cannot write the access log to 'a\x00b': {reason}"
+
+
 async def test_a_process_without_standard_output_has_no_log_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -198,7 +198,11 @@ FAULTS: list[tuple[list[dict[str, Any]], str]] = [
     ),
     (
         [{**ACCEPT, "subprotocol": "a\r\nb"}],
-        "expected the name of a subprotocol, got 'a\\r\\nb'",
+        "expected a subprotocol that the client has proposed, got 'a\\r\\nb'",
+    ),
+    (
+        [{**ACCEPT, "subprotocol": "chat"}],
+        "expected a subprotocol that the client has proposed, got 'chat'",
     ),
     (
         [{**ACCEPT, "headers": [(b"x", b"a\r\nb: c")]}],
@@ -264,6 +268,26 @@ async def test_an_error_ends_it_and_tells_the_client_only_a_number(
     (line,) = [each for each in logs if each["event"] == "application failed"]
     assert (code, reason) == (1011, f"error {line['session']}")
     assert line["error"] == fault
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3)])
+async def test_an_application_that_gives_up_leaves_no_session_open(error: BaseException) -> None:
+    @websocket
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        raise error
+
+    with capture_logs() as logs:
+        async with mounting(app) as served:
+            client = await served.connect()
+            await client.open()
+            await client.send(closing(1011))
+            code, _ = await client.closed()
+            client.close()
+
+    (line,) = [each for each in logs if each["event"] == "application failed"]
+    fault = f"GaveUp: the application gave up: {type(error).__name__}"
+    assert (code, line["error"]) == (1011, fault)
 
 
 async def test_what_is_sent_to_a_client_that_has_left_fails() -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.conftest import until
 from tests.providers.web.asgi.support import (
@@ -339,6 +340,23 @@ async def test_an_error_before_the_answer_is_a_page_with_the_number_of_the_log()
         False,
     )
     assert page["id"]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3)])
+async def test_an_application_that_gives_up_is_answered_for(error: BaseException) -> None:
+    @http
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    with capture_logs() as logs:
+        async with mounting(app) as served:
+            client = await served.connect()
+            got = await client.get()
+            client.close()
+
+    (line,) = [each for each in logs if each["event"] == "request failed"]
+    fault = f"GaveUp: the application gave up: {type(error).__name__}"
+    assert (got.status, line["error"]) == (500, fault)
 
 
 async def test_errors_of_an_application_are_mapped_as_those_of_a_pipeline() -> None:

@@ -136,6 +136,24 @@ async def test_an_application_that_cannot_start_keeps_the_service_from_starting(
     )
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3)])
+async def test_an_application_that_gives_up_keeps_the_service_from_starting(
+    error: BaseException,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise error
+
+    with pytest.raises(EssentialFailed) as caught:
+        async with mounting(app):
+            pass
+
+    assert str(caught.value) == (
+        "asgi.shop:app: the application 'shop:app' did not start: the application gave up:"
+        f" {type(error).__name__}"
+    )
+
+
 async def test_a_site_that_may_fail_waits_for_no_application() -> None:
     app = App(startup={"type": "lifespan.startup.failed"})
 

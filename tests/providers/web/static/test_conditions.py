@@ -38,6 +38,8 @@ LATER = "Tue, 14 Nov 2023 22:13:21 GMT"
         (["if-modified-since: Tue, 14 Nov 2023 22:13:21 +0000"], 200),
         (["if-modified-since: Tue, 31 Nov 2023 22:13:21 GMT"], 200),
         (["if-modified-since: Tue, 14 Nov 2023 99:99:99 GMT"], 200),
+        (["if-modified-since: Tue, 14 Nov 99999999999999999999 22:13:21 GMT"], 200),
+        (["if-unmodified-since: Tue, 14 Nov 2023 99999999999999999999:13:21 GMT"], 200),
         (['if-none-match: "other"', f"if-modified-since: {DATE}"], 200),
         ([f"if-none-match: {TAG}", f"if-modified-since: {EARLIER}"], 304),
         ([f"if-match: {TAG}"], 200),

@@ -8,6 +8,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
@@ -42,20 +43,25 @@ class Sink:
         Raises:
             Unwritten: Not all of them could be written.
         """
-        rest = memoryview(b"\n" + lines if self._is_torn else lines)
+        rest = memoryview(lines)
         try:
             self._follow()
+            while self._is_torn:
+                self._is_torn = self._write_some(memoryview(b"\n")) == 0
             while rest:
                 rest = rest[self._write_some(rest) :]
-                self._is_torn = bool(rest)
         except OSError as error:
+            written = lines[: len(lines) - len(rest)]
+            self._is_torn |= bool(written) and not written.endswith(b"\n")
             raise Unwritten(bytes(rest).count(b"\n"), error) from error
 
     def _write_some(self, lines: memoryview) -> int:
         try:
             return os.write(self._fd, lines)
         except BlockingIOError:  # whoever shares a terminal or pipe with us may have chosen that
-            select.select([], [self._fd], [], READY_S)
+            ready = select.poll()  # select knows no number from 1024 on
+            ready.register(self._fd, select.POLLOUT)
+            ready.poll(READY_S * 1000)
             return 0
 
     def _follow(self) -> None:
@@ -73,7 +79,8 @@ class Sink:
 
     def close(self) -> None:
         """Let go of it."""
-        os.close(self._fd)
+        with suppress(OSError):  # a server of files may tell so late that its disk is full
+            os.close(self._fd)  # which frees the number even then
 
 
 class Unwritten(Exception):
@@ -135,6 +142,8 @@ class LineWriter:
 
 def _open(path: str | None) -> int:
     if path is not None:
+        if "\0" in path:
+            raise OSError(errno.EINVAL, "there is a null byte in its name")
         # Without O_NONBLOCK, a pipe that nobody reads would keep us here.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(path, flags, MODE)

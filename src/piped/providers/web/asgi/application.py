@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from piped.errors import PipedError
-from piped.providers.web.asgi.names import Application
+from piped.providers.web.asgi.names import Application, Message, Receive, Send
 from piped.providers.web.websocket.limits import GOING_AWAY
 from piped.providers.web.websocket.sockets import Sockets
 
@@ -16,6 +16,13 @@ LEAVING_S: Final = 5.0
 
 class ApplicationError(PipedError):
     """Raised when an application does not keep to ASGI."""
+
+
+class GaveUp(ApplicationError):
+    """Raised when an application ends by what would end our own task, or the whole process."""
+
+    def __init__(self, how: BaseException) -> None:
+        super().__init__(f"the application gave up: {type(how).__name__}")
 
 
 class Running:
@@ -32,6 +39,20 @@ class Running:
         self.state: dict[str, Any] = {}
         self.sessions = Sockets()
         self.tasks: set[asyncio.Task[Any]] = set()
+
+    async def treat(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Have the application treat a request, a WebSocket or its lifespan.
+
+        Raises:
+            GaveUp: It calls ``sys.exit``, or waits for something that was cancelled.
+        """
+        try:
+            await self.call(scope, receive, send)
+        except (asyncio.CancelledError, SystemExit) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is we who have cancelled it
+            raise GaveUp(error) from error
 
     async def dismiss(self) -> None:
         """End the sessions: their clients are told, and may come again to another application."""

@@ -8,8 +8,9 @@ from typing import Any, Final
 from piped.engine.journey import journey_text
 from piped.providers.web.asgi.application import ApplicationError, Running, cancel_later
 from piped.providers.web.asgi.exchange import explain_leaving
+from piped.providers.web.asgi.names import Message
 from piped.providers.web.asgi.reply import GONE, OF_THE_SERVER, Reply, texts
-from piped.providers.web.asgi.scope import Message, websocket_scope
+from piped.providers.web.asgi.scope import subprotocols_of, websocket_scope
 from piped.providers.web.asgi.session import Session
 from piped.providers.web.dispatch import Dispatcher, log
 from piped.providers.web.headers import header_line
@@ -17,7 +18,6 @@ from piped.providers.web.request import Request
 from piped.providers.web.streams import ClientLeft
 from piped.providers.web.websocket.limits import ABNORMAL, FAILED, NORMAL, SocketLimits
 from piped.providers.web.websocket.session import WebSocketClosed
-from piped.spec.headers import TOKEN
 
 START: Final = "websocket.http.response.start"
 BODY: Final = "websocket.http.response.body"
@@ -55,7 +55,7 @@ class Conversation:
         try:
             async with asyncio.timeout(None) as session.patience:
                 scope = websocket_scope(request, application.state)
-                await application.call(scope, self.receive, self.send)
+                await application.treat(scope, self.receive, self.send)
         except Exception as error:
             if self._is_accepted:
                 self._fail(error)
@@ -151,8 +151,10 @@ class Conversation:
 
     def _accept(self, message: Message) -> None:
         subprotocol = message.get("subprotocol")
-        if subprotocol is not None and not TOKEN.fullmatch(subprotocol):
-            raise ApplicationError(f"expected the name of a subprotocol, got {subprotocol!r}")
+        if subprotocol is not None and subprotocol not in subprotocols_of(self.request):
+            # RFC 6455, 4.1: the client would have to give up the session that it sees opened.
+            what = f"expected a subprotocol that the client has proposed, got {subprotocol!r}"
+            raise ApplicationError(what)
         lines = [
             header_line(name, value)
             for name, value in texts(message.get("headers", ()))

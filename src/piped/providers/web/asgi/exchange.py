@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 from piped.providers.web.asgi.application import ApplicationError, Running, cancel_later
+from piped.providers.web.asgi.names import Message
 from piped.providers.web.asgi.reply import Reply
-from piped.providers.web.asgi.scope import Message, http_scope
+from piped.providers.web.asgi.scope import http_scope
 from piped.providers.web.dispatch import log
 from piped.providers.web.request import Request
 from piped.providers.web.streams import ClientLeft
@@ -33,7 +34,7 @@ class Exchange:
         request = self.request
         try:
             scope = http_scope(request, application.state)
-            await application.call(scope, self.receive, self.send)
+            await application.treat(scope, self.receive, self.send)
         except Exception as error:
             if not request.is_disconnected:
                 raise

@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from piped.errors import Misconfigured
-from piped.providers.web.asgi.application import ApplicationError, Running
+from piped.providers.web.asgi.application import ApplicationError, GaveUp, Running
 
 log = structlog.get_logger("piped.web")
 
@@ -58,7 +58,7 @@ class _Lifespan:
         application = self._application
         scope = {"type": "lifespan", "asgi": {**VERSION}, "state": application.state}
         try:
-            await application.call(scope, self._receive, self._send)
+            await application.treat(scope, self._receive, self._send)
         except Exception as error:
             self._explain(error)
         finally:
@@ -71,6 +71,8 @@ class _Lifespan:
         if self._stage:
             if self._failure is None:
                 log.error("lifespan of an application failed", **facts, exc_info=error)
+        elif isinstance(error, GaveUp):
+            self._failure = str(error)
         elif self._is_told:
             log.warning("application left its lifespan, going on without", **facts)
         else:

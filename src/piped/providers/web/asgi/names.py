@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 from piped.errors import Misconfigured, suggest
 from piped.spec import find_python
 
-Application: TypeAlias = Callable[[Any, Callable[..., Any], Callable[..., Any]], Any]
+Message: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+Application: TypeAlias = Callable[[Message, Receive, Send], Any]
 """What is called with a scope, ``receive`` and ``send``, and gives what is to be awaited."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from piped.providers.web.answers import BODILESS
 from piped.providers.web.asgi.application import ApplicationError
-from piped.providers.web.asgi.scope import Message
+from piped.providers.web.asgi.names import Message
 from piped.providers.web.request import Request
 from piped.providers.web.streams import ClientLeft
 

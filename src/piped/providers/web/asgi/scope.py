@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from piped.providers.web.asgi.names import Message
 from piped.providers.web.request import Request
-
-Message: TypeAlias = dict[str, Any]
 
 VERSION: Final = {"version": "3.0", "spec_version": "2.4"}
 """2.4: to send to a client that has left raises an OSError."""
@@ -27,12 +26,17 @@ def http_scope(request: Request, state: dict[str, Any]) -> Message:
 
 def websocket_scope(request: Request, state: dict[str, Any]) -> Message:
     """Return the scope of a request that proposes a WebSocket."""
-    proposed = request.headers.get("sec-websocket-protocol", "").split(",")
     scope = _scope(request, state)
     scope["type"], scope["scheme"] = "websocket", WEBSOCKET[request.scheme]
-    scope["subprotocols"] = [name for each in proposed if (name := each.strip())]
+    scope["subprotocols"] = subprotocols_of(request)
     scope["extensions"]["websocket.http.response"] = {}
     return scope
+
+
+def subprotocols_of(request: Request) -> list[str]:
+    """Return the names that a client has proposed, which likes the first one best."""
+    proposed = request.headers.get("sec-websocket-protocol", "").split(",")
+    return [name for each in proposed if (name := each.strip())]
 
 
 def _scope(request: Request, state: dict[str, Any]) -> Message:

@@ -67,5 +67,5 @@ def read_date(text: str) -> int | None:
         return None
     try:
         return int(datetime(*parsed[:6], tzinfo=UTC).timestamp())
-    except ValueError:  # the 30th of February
+    except (OverflowError, ValueError):  # the 30th of February, the year 10**20
         return None
