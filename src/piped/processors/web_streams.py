@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import field
@@ -18,8 +17,6 @@ from piped.spec.headers import CONTROL
 
 PIECE_BYTES: Final = 64 << 10
 """How much of a file is read at a time."""
-FAIR_PIECES: Final = 64
-"""After how many pieces others have their turn, though these are small and the client is fast."""
 
 
 @processor("stream-web-response")
@@ -96,12 +93,8 @@ class StreamWebResponse(Processor):
             return
         if request.method != "HEAD":
             await request.send(piece)
-            count = 0
             async for piece in pieces:
                 await request.send(piece)
-                count += 1
-                if count % FAIR_PIECES == 0:
-                    await asyncio.sleep(0)
         request.finish()
 
     async def _pieces(self, content: Any) -> AsyncGenerator[bytes, None]:

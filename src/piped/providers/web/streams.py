@@ -16,6 +16,9 @@ WAITING_BYTES: Final = 64 << 10
 FAIR_BYTES: Final = 256 << 10
 """After how much of an answer others have their turn, though the client reads fast enough."""
 
+PIECE_BYTES: Final = 4 << 10
+"""What a piece counts for at least: many small ones keep the loop as long as a large one."""
+
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -145,7 +148,8 @@ class Outflow:
             BatonError: The answer would become longer than its head says, or has ended meanwhile.
             ClientLeft: The client is gone.
         """
-        if self._passed >= FAIR_BYTES:
+        self._passed += max(len(piece), PIECE_BYTES)
+        if self._passed > FAIR_BYTES:
             self._passed = 0
             await asyncio.sleep(0)
         if not self._flowing.is_set():
@@ -168,7 +172,6 @@ class Outflow:
             if len(piece) > self._left:
                 raise BatonError("the answer is longer than its 'content-length'")
             self._left -= len(piece)
-        self._passed += len(piece)
         self.sent += len(piece)
         head, self._head = self._head, b""
         if self.is_chunked:

@@ -88,9 +88,9 @@ def drawn(folder: Path, path: str) -> Blueprint:
 async def test_a_path_begins_at_the_folder_of_the_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("conf", "conf/public", "work", "work/public", "work/other"):
+    for name in ("conf", "conf/public", "here", "here/public", "here/other"):
         (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "here")
 
     roots = []
     for path in ("./public", "other", str(tmp_path), "none"):
@@ -105,7 +105,7 @@ async def test_a_path_begins_at_the_folder_of_the_document(
             f"{tmp_path}/conf/site.yaml:6:17:"
             " error[missing-file]: static: no file or folder 'none'\n"
             "    at: web.site.routing.__config__.static\n"
-            f"    why: looked for {tmp_path}/conf/none, {tmp_path}/work/none:"
+            f"    why: looked for {tmp_path}/conf/none, {tmp_path}/here/none:"
             " no such file or directory"
         ],
     ]
